@@ -1,0 +1,1 @@
+"""Fails a pull request whose models would answer too slowly."""

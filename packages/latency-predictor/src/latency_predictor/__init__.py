@@ -1,0 +1,1 @@
+"""How long a request takes on a device, with an interval."""

@@ -1,0 +1,1 @@
+"""How many replicas keep the p99 promised: queueing formulas beside simulation."""

@@ -1,0 +1,1 @@
+"""What limits a model on this hardware: measured ceilings and exact operation counts."""

@@ -1,0 +1,1 @@
+"""Numeric operators for inference whose error is known."""

@@ -1,0 +1,1 @@
+"""What keeps the repository: releases, affected packages, built wheels."""
