@@ -35,7 +35,9 @@ class Row:
 ROWS: dict[str, Row] = {}
 
 
-def check(id: str, *, title: str, bound: str, unit: str = "") -> Callable[[Callable[[], Outcome]], Callable[[], Outcome]]:
+def check(
+    id: str, *, title: str, bound: str, unit: str = ""
+) -> Callable[[Callable[[], Outcome]], Callable[[], Outcome]]:
     """Register a function as the row `id`; two functions for one row is an error of ours."""
 
     def register(compute: Callable[[], Outcome]) -> Callable[[], Outcome]:
