@@ -8,6 +8,7 @@ import inspect
 import logging
 import os
 import sys
+import traceback
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version as installed_version
@@ -184,31 +185,30 @@ def _say(tool: str, message: str) -> None:
 
 @contextlib.contextmanager
 def _errors(tool: str, *, debug: bool) -> typing.Iterator[None]:
-    """Turn an exception into one line and an exit code; with `debug` the traceback is shown instead."""
+    """Turn an exception into one line and an exit code; with `debug` the traceback stands above the line."""
+
+    def fail(code: int, message: str) -> typer.Exit:
+        if debug:
+            traceback.print_exc()
+        _say(tool, message)
+        return typer.Exit(code)
+
     try:
         yield
         sys.stdout.flush()
+    except (typer.Exit, typer.Abort):
+        raise
     except BrokenPipeError:
         # The reader went away (`| head`): nothing is wrong, and Python must not complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except (BadInput, OSError) as error:
-        if debug:
-            raise
-        _say(tool, f"error: {_in_words(error)}")
-        raise typer.Exit(BAD_INPUT) from None
+        raise fail(BAD_INPUT, f"error: {_in_words(error)}") from None
     except MemoryError:
-        if debug:
-            raise
-        _say(tool, "error: this input needs more memory than there is")
-        raise typer.Exit(BAD_INPUT) from None
-    except (typer.Exit, typer.Abort, typer.BadParameter):
-        raise
+        raise fail(BAD_INPUT, "error: this input needs more memory than there is") from None
     except Exception as error:
-        if debug:
-            raise
-        _say(tool, f"bug: {type(error).__name__}: {error} (run again with --debug and send us the traceback)")
-        raise typer.Exit(OUR_BUG) from None
+        words = f"bug: {type(error).__name__}: {error} (run again with --debug and send us the traceback)"
+        raise fail(OUR_BUG, words) from None
 
 
 def _in_words(error: Exception) -> str:
