@@ -1,0 +1,189 @@
+"""The best approximation of a matrix by one of low rank, and the rank below which it is worth having."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfi_command import BadInput
+from svd_compress.matrices import Float64, Matrix, like, smallest_rank, svd, tail_sums, to_float64
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class LowRank(Generic[Matrix]):
+    """A matrix of shape (m, n) as `left @ right`.
+
+    Attributes
+    ----------
+    left, right
+        Factors of shape (m, rank) and (rank, n), of the type, dtype and device of the matrix.
+    rank
+        Columns of `left`.
+    singular_values
+        All min(m, n) singular values in float64, descending.
+    spectral_error, frobenius_error
+        Norms of the residual `A - left @ right` of the exact factors (rounding them to the matrix's own
+        dtype adds up to one unit roundoff, relative).
+    energy
+        Share of the squared singular values that is kept; 1 for a matrix of zeros.
+    break_even_rank
+        Largest rank whose factors hold no more numbers than the matrix, see `break_even_rank`.
+    """
+
+    left: Matrix
+    right: Matrix
+    rank: int
+    singular_values: Float64
+    spectral_error: float
+    frobenius_error: float
+    energy: float
+    break_even_rank: int
+
+    @property
+    def saves(self) -> bool:
+        """Whether the two factors hold fewer numbers than the matrix."""
+        m, n = self.left.shape[0], self.right.shape[1]
+        return bool(self.rank * (m + n) < m * n)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the factors."""
+        return {
+            "rank": self.rank,
+            "singular_values": self.singular_values.tolist(),
+            "spectral_error": self.spectral_error,
+            "frobenius_error": self.frobenius_error,
+            "energy": self.energy,
+            "break_even_rank": self.break_even_rank,
+        }
+
+
+def break_even_rank(m: int, n: int) -> int:
+    r"""Largest rank whose factors hold no more numbers than the matrix: :math:`\lfloor mn/(m+n) \rfloor`.
+
+    Rank r costs r(m+n) numbers in place of mn. Every rank below the break-even rank saves; the break-even
+    rank itself saves too, unless m+n divides mn, where it costs exactly as much as the matrix (a square
+    matrix of even size). It is 0 for a vector: no rank saves anything.
+
+    Parameters
+    ----------
+    m, n
+        Rows and columns, both positive.
+
+    Raises
+    ------
+    BadInput
+        If `m` or `n` is not a positive integer.
+
+    Examples
+    --------
+    >>> break_even_rank(4096, 4096), break_even_rank(576, 1536), break_even_rank(3, 7)
+    (2048, 418, 2)
+    """
+    if int(m) != m or int(n) != n or m < 1 or n < 1:
+        raise BadInput(f"the shape is ({m}, {n}); two positive whole numbers are expected")
+    return int(m) * int(n) // (int(m) + int(n))
+
+
+def low_rank_approx(
+    A: Matrix, *, energy: float | None = None, rank: int | None = None, tol: float | None = None
+) -> LowRank[Matrix]:
+    r"""Best approximation of `A` by a product of two thin matrices (Eckart, Young and Mirsky).
+
+    With :math:`A = U \operatorname{diag}(\sigma) V^T`, the factors are :math:`U_k \sigma_k^{1/2}` and
+    :math:`\sigma_k^{1/2} V_k^T`; no matrix of rank k is nearer in the spectral norm, where the distance
+    is :math:`\sigma_{k+1}`, nor in the Frobenius norm, where it is :math:`(\sum_{i>k}\sigma_i^2)^{1/2}`.
+
+    Parameters
+    ----------
+    A
+        Array or tensor of shape (m, n), any real dtype. The decomposition runs in float64.
+    energy
+        Share in (0, 1] of :math:`\sum\sigma_i^2` to keep; the smallest rank that keeps it is taken.
+    rank
+        The rank itself, 0 to min(m, n).
+    tol
+        Spectral error relative to :math:`\sigma_1`: the smallest rank with
+        :math:`\sigma_{k+1} \le \mathrm{tol}\,\sigma_1` is taken.
+
+    Returns
+    -------
+    LowRank
+        Factors of the type, dtype and device of `A`, with the errors. Cost :math:`O(mn\min(m,n))`;
+        in float64 the errors agree with the norms of the residual to 1e-12 of :math:`\sigma_1`.
+
+    Raises
+    ------
+    BadInput
+        Unless exactly one of `energy`, `rank`, `tol` is given, in its range; or if `A` is not a finite
+        non-empty matrix.
+
+    Notes
+    -----
+    Nearness to the weights is not nearness of the outputs: for a layer of a network use
+    `whitened_approx`, which weighs the error by the inputs that the layer sees.
+
+    Source: G. Golub, C. Van Loan, Matrix Computations, 4th edition, section 2.4.
+
+    Examples
+    --------
+    >>> low_rank_approx(np.diag([3.0, 2.0, 1.0]), rank=2).spectral_error
+    1.0
+    """
+    if sum(choice is not None for choice in (energy, rank, tol)) != 1:
+        raise BadInput("give exactly one of energy=, rank= and tol=")
+    matrix = to_float64(A)
+    # Squares of entries near 1e200 overflow and those near 1e-200 vanish; a power of two changes no bit.
+    scale = 2.0 ** np.floor(np.log2(np.abs(matrix).max() or 1.0))
+    U, sigma, Vt = svd(matrix / scale)
+    k = _choose(sigma, energy=energy, rank=rank, tol=tol)
+    tails = tail_sums(sigma**2)
+    m, n = matrix.shape
+    root = np.sqrt(sigma[:k] * scale)
+    return LowRank(
+        left=like(U[:, :k] * root, A),
+        right=like(root[:, None] * Vt[:k], A),
+        rank=k,
+        singular_values=sigma * scale,
+        spectral_error=float(sigma[k] * scale) if k < len(sigma) else 0.0,
+        frobenius_error=float(np.sqrt(tails[k]) * scale),
+        energy=float(1.0 - tails[k] / tails[0]) if tails[0] else 1.0,
+        break_even_rank=break_even_rank(m, n),
+    )
+
+
+def _choose(sigma: Float64, *, energy: float | None, rank: int | None, tol: float | None) -> int:
+    if rank is not None:
+        if int(rank) != rank or not 0 <= rank <= len(sigma):
+            raise BadInput(f"rank is {rank}; a whole number from 0 to {len(sigma)} is expected")
+        return int(rank)
+    if energy is not None:
+        return smallest_rank(sigma**2, energy)
+    assert tol is not None
+    if not 0.0 <= tol < 1.0:
+        raise BadInput(f"tol is {tol}; a relative error in [0, 1) is expected")
+    return int(np.count_nonzero(sigma > tol * sigma[0]))
+
+
+def spectrum_energies(A: NDArray[Any] | torch.Tensor) -> Float64:
+    r"""Squared singular values, descending, scaled so that the largest entry of `A` counts as about 1.
+
+    Eigenvalues of the smaller Gram matrix in float64: several times cheaper than an SVD. Each is within
+    :math:`O(n\varepsilon)\sigma_1^2`, so shares of energy are good to about 1e-13, but a singular value
+    below 1e-7 of the largest is noise.
+
+    Returns
+    -------
+    ndarray
+        float64, of length min(m, n), none negative. All zeros for a matrix of zeros.
+    """
+    matrix = to_float64(A)
+    matrix /= np.abs(matrix).max() or 1.0
+    gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+    energies: Float64 = np.maximum(np.linalg.eigvalsh(gram)[::-1], 0.0)
+    return energies
