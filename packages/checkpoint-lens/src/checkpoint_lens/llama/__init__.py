@@ -1,0 +1,1 @@
+"""The Llama-shaped decoder: its configuration checked, its forward pass in plain torch."""
