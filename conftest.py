@@ -6,7 +6,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-# Numeric kernels take their time on the first call (compilation, BLAS threads): a deadline would measure that.
+# The first call of a numeric kernel compiles or starts threads: a deadline would measure that.
 settings.register_profile("dev", max_examples=25, deadline=None)
 settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
 settings.register_profile(

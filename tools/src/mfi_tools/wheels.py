@@ -171,6 +171,27 @@ def check(root: Path, names: Sequence[str], *, jobs: int) -> list[Outcome]:
     return outcomes
 
 
+def chosen(asked: Sequence[str], workspace: Mapping[str, Member]) -> list[str]:
+    """Published distributions among `asked` (by distribution, folder or its last part); all of them for none.
+
+    Raises
+    ------
+    SystemExit
+        If one of `asked` is no member.
+    """
+    names = {
+        key: member
+        for member in workspace.values()
+        for key in (member.distribution, member.folder, member.name)
+    }
+    unknown = [name for name in asked if name not in names]
+    if unknown:
+        known = ", ".join(member.name for member in workspace.values() if member.published)
+        raise SystemExit(f"no package {', '.join(unknown)}; known are: {known}")
+    found = [names[name] for name in asked] if asked else list(workspace.values())
+    return list(dict.fromkeys(member.distribution for member in found if member.published))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="wheels", description=__doc__.partition("\n")[0])
     parser.add_argument("package", nargs="*", help="distribution or folder name; all of them if left out")
@@ -178,14 +199,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     root = root_folder()
     workspace = members(root)
-    wanted = [
-        name
-        for name, member in workspace.items()
-        if member.published and (not options.package or {name, member.name} & set(options.package))
-    ]
-    if len(wanted) < len(set(options.package)) or not wanted:
-        known = ", ".join(member.name for member in workspace.values() if member.published)
-        raise SystemExit(f"no such package among {' '.join(options.package)}; known are: {known}")
+    wanted = chosen(options.package, workspace)
+    if not wanted:
+        print("wheels: nothing to check, none of these is published")
+        return
     try:
         outcomes = check(root, wanted, jobs=options.jobs)
     except Failed as failure:
