@@ -1,1 +1,32 @@
-"""What limits a model on this hardware: measured ceilings and exact operation counts."""
+"""What limits a model on this hardware: measured ceilings and exact operation counts.
+
+Importing this package loads numpy at most; torch and matplotlib are loaded by the functions that need them.
+"""
+
+from roofline.analysis import Analysis, Placed, analyze, place
+from roofline.configs import known_models, read_config
+from roofline.devices import Device, attainable, device, devices
+from roofline.measurement import Measurement, Rate, measure
+from roofline.operators import Operator
+from roofline.plot import draw_roofline
+from roofline.shapes import ModelShape, model_shape
+
+__all__ = [
+    "Analysis",
+    "Device",
+    "Measurement",
+    "ModelShape",
+    "Operator",
+    "Placed",
+    "Rate",
+    "analyze",
+    "attainable",
+    "device",
+    "devices",
+    "draw_roofline",
+    "known_models",
+    "measure",
+    "model_shape",
+    "place",
+    "read_config",
+]

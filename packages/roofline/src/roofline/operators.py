@@ -1,0 +1,174 @@
+"""FLOP and compulsory bytes of single operators, in whole numbers.
+
+A multiply and an add are two FLOP. Compulsory bytes: every operand is read once and every result written
+once, as a kernel that fuses nothing but its own loop does at best. What an element of a vector operator costs
+is a convention (`FLOP_PER_ELEMENT`); at these intensities it never decides the bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from roofline.dtypes import stored_bytes
+
+# rms: square, sum, scale, weight. layer: mean, centre, square, sum, scale, weight, bias. softmax: maximum,
+# subtract, exponential, sum, divide. rotary: two products and a sum. Activations: those of their formula.
+FLOP_PER_ELEMENT = {
+    "rms": 4,
+    "layer": 7,
+    "softmax": 5,
+    "rotary": 3,
+    "add": 1,
+    "relu": 1,
+    "silu": 4,
+    "gelu": 8,
+}
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One kind of operator in a pass, summed over its `count` launches.
+
+    Attributes
+    ----------
+    name, kind
+        What it is called in the model; "matmul", "attention", "vector" or "gather", which decides the peak.
+    count
+        How often the pass runs it, usually once a layer.
+    flop, bytes
+        FLOP and compulsory bytes of all `count` runs together.
+    weights
+        Parameters that all runs together read.
+    sizes
+        Of one run: (m, n, k) of a matmul; (batch, queries, keys, heads, kv_heads, head_dim) of attention;
+        (elements,) otherwise.
+    """
+
+    name: str
+    kind: str
+    count: int
+    flop: int
+    bytes: int
+    weights: int = 0
+    sizes: tuple[int, ...] = ()
+
+    @property
+    def intensity_flop_per_byte(self) -> float:
+        """Arithmetic intensity, FLOP / byte."""
+        return self.flop / self.bytes
+
+    def repeated(self, count: int) -> Operator:
+        """The same operator run `count` times as often."""
+        return Operator(
+            self.name,
+            self.kind,
+            self.count * count,
+            self.flop * count,
+            self.bytes * count,
+            self.weights * count,
+            self.sizes,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "count": self.count,
+            "flop": self.flop,
+            "bytes": self.bytes,
+            "intensity": self.intensity_flop_per_byte,
+            "sizes": list(self.sizes),
+        }
+
+
+def matmul(
+    name: str, m: int, n: int, k: int, *, dtype: str, weight_dtype: str | None = None, bias: bool = False
+) -> Operator:
+    """`(m, k) @ (k, n)`, weights `(k, n)`: 2mnk FLOP (mn more with a bias); mk + kn (+ n) + mn elements."""
+    weights = k * n + (n if bias else 0)
+    moved = stored_bytes(m * k, dtype) + stored_bytes(m * n, dtype)
+    moved += stored_bytes(weights, weight_dtype or dtype)
+    return Operator(name, "matmul", 1, 2 * m * n * k + (m * n if bias else 0), moved, weights, (m, n, k))
+
+
+def causal_pairs(queries: int, keys: int, window: int | None = None) -> int:
+    """Query-key pairs that a causal mask leaves, the queries being the last of `keys` positions.
+
+    The query at position p (from 1) sees min(p, window) keys; summed over p = keys - queries + 1 .. keys.
+    """
+    width = keys if window is None else min(window, keys)
+    short_to = min(width, keys)  # positions up to here see fewer keys than the window holds
+    first = keys - queries + 1
+    ramp = max(0, short_to - first + 1)
+    return (first + short_to) * ramp // 2 + (queries - ramp) * width
+
+
+def attention(
+    name: str,
+    batch: int,
+    queries: int,
+    keys: int,
+    heads: int,
+    kv_heads: int,
+    head_dim: int,
+    *,
+    dtype: str,
+    kv_dtype: str | None = None,
+    window: int | None = None,
+    causal: bool = True,
+) -> Operator:
+    """Fused attention over a cache: the scores never reach memory.
+
+    FLOP of the two matrix products, 4 * batch * heads * head_dim * pairs, the pairs of `causal_pairs` (all of
+    them with `causal=False`, which is what an implementation that masks afterwards computes). Softmax adds
+    5 / (4 head_dim) of that and is left out, as torch.utils.flop_counter does. Bytes: queries and result in
+    `dtype`, keys and values once a kv head in `kv_dtype`, as far as a window reaches.
+    """
+    pairs = causal_pairs(queries, keys, window) if causal else queries * keys
+    reach = keys if window is None else min(keys, window + queries - 1)
+    moved = 2 * stored_bytes(batch * queries * heads * head_dim, dtype)
+    moved += 2 * stored_bytes(batch * reach * kv_heads * head_dim, kv_dtype or dtype)
+    flop = 4 * batch * heads * head_dim * pairs
+    return Operator(name, "attention", 1, flop, moved, 0, (batch, queries, reach, heads, kv_heads, head_dim))
+
+
+def vector(
+    name: str,
+    elements: int,
+    *,
+    flop_per_element: int,
+    dtype: str,
+    inputs: int = 1,
+    weights: int = 0,
+    output_dtype: str | None = None,
+) -> Operator:
+    """An element-wise or row-wise operator: `inputs` reads and one write of `elements`, plus its weights."""
+    moved = inputs * stored_bytes(elements, dtype) + stored_bytes(elements, output_dtype or dtype)
+    moved += stored_bytes(weights, dtype)
+    return Operator(name, "vector", 1, flop_per_element * elements, moved, weights, (elements,))
+
+
+def norm(name: str, rows: int, width: int, *, form: str, dtype: str) -> Operator:
+    """RMSNorm (`form="rms"`, a weight) or LayerNorm (`"layer"`, weight and bias) of `(rows, width)`."""
+    weights = width * (2 if form == "layer" else 1)
+    each = FLOP_PER_ELEMENT[form]
+    return vector(name, rows * width, flop_per_element=each, dtype=dtype, weights=weights)
+
+
+def softmax(name: str, rows: int, width: int, *, dtype: str) -> Operator:
+    """Softmax of `(rows, width)` as a kernel of its own: read once, written once."""
+    return vector(name, rows * width, flop_per_element=FLOP_PER_ELEMENT["softmax"], dtype=dtype)
+
+
+def activation(name: str, elements: int, *, form: str, gated: bool, dtype: str) -> Operator:
+    """`form(x)`, or `form(gate) * up` where gated (SwiGLU: silu), of `elements` results."""
+    each = FLOP_PER_ELEMENT[form] + (1 if gated else 0)
+    return vector(name, elements, flop_per_element=each, dtype=dtype, inputs=2 if gated else 1)
+
+
+def gather(name: str, rows: int, width: int, *, dtype: str) -> Operator:
+    """Rows of a table by 8-byte index: the index, the row and the result, once each; no arithmetic."""
+    moved = 8 * rows + 2 * stored_bytes(rows * width, dtype)
+    return Operator(name, "gather", 1, 0, moved, 0, (rows * width,))
