@@ -1,0 +1,133 @@
+"""What kind of array came in, and how the answer goes back: the only module that knows about torch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfi_command import BadInput
+from stable_ops.fp.formats import BF16, FP16, FP32, FP64, Format
+from stable_ops.fp.rounding import round_float64
+
+# Elements taken to float64 at a time (2 MiB): long arrays need little memory and stay in cache.
+BLOCK_ELEMENTS = 2**18
+
+Float64 = NDArray[np.float64]
+_FORMATS = {"float64": FP64, "float32": FP32, "float16": FP16, "bfloat16": BF16}
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An argument as a numpy array that holds its values exactly, and the way back to its own kind.
+
+    Attributes
+    ----------
+    values : numpy.ndarray
+        The values; a torch bfloat16 tensor arrives as float32, which holds each of them.
+    format : Format
+        The format the argument is stored in, to which a result is rounded once.
+    tensor : torch.Tensor or None
+        The argument itself if it was a tensor.
+    """
+
+    values: NDArray[Any]
+    format: Format
+    tensor: Any = None
+
+    def round(self, y: Float64) -> NDArray[Any]:
+        """Round float64 once to `format`, in the dtype of `values`."""
+        return round_once(y, self.format, self.values.dtype)
+
+    def like(self, array: NDArray[Any], *, own_dtype: bool = False) -> Any:
+        """The array in the argument's library and on its device; with `own_dtype` in its dtype too."""
+        if self.tensor is None:
+            return array[()]  # a 0-d array becomes a scalar, as numpy's own functions answer
+        tensor = sys.modules["torch"].from_numpy(np.ascontiguousarray(array).reshape(array.shape))
+        return tensor.to(device=self.tensor.device, dtype=self.tensor.dtype if own_dtype else tensor.dtype)
+
+    def restore(self, y: Float64) -> Any:
+        """Float64 rounded once to the argument's format, in its library, device and dtype."""
+        return self.like(self.round(y), own_dtype=True)
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether x is a torch tensor, found without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, getattr(torch, "Tensor", ()))
+
+
+def unwrap(x: Any, name: str = "x") -> Operand:
+    """Read a numpy array, a torch tensor, or numbers in (nested) sequences, which become float64.
+
+    Raises
+    ------
+    BadInput
+        For a dtype other than float16, bfloat16, float32, float64 (integers become float64), and for a
+        tensor that asks for gradients: these functions do not differentiate.
+    """
+    if not is_tensor(x):
+        values = np.asarray(x)
+        if values.dtype.kind in "iub":
+            values = values.astype(np.float64)
+        return Operand(values, _format_of(values.dtype.name, name))
+    if x.requires_grad and sys.modules["torch"].is_grad_enabled():
+        raise BadInput(f"{name} asks for gradients, which stable_ops does not compute: pass {name}.detach()")
+    format = _format_of(str(x.dtype).removeprefix("torch."), name)
+    host = x.detach().cpu()
+    return Operand((host.float() if format == BF16 else host).numpy(), format, x)
+
+
+def round_once(y: Float64, format: Format, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Float64 to `dtype` with one rounding to `format`.
+
+    numpy's own casts to float32 and float16 round once; ml_dtypes' cast to bfloat16 goes through float32,
+    so that rounding is done before it.
+    """
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        return np.asarray(round_float64(y, BF16) if format == BF16 else y).astype(dtype)
+
+
+def map_rows(
+    function: Callable[[Float64], Float64], x: Operand, axis: int, *, reduces: bool = False
+) -> NDArray[Any]:
+    """Apply a function of float64 rows `(m, n)` along an axis, a block of whole rows at a time.
+
+    The function answers `(m, n)`, or `(m,)` if it `reduces`; each block is rounded once to the format of x.
+    """
+    if x.values.ndim == 0 or not -x.values.ndim <= axis < x.values.ndim:
+        raise BadInput(f"axis {axis} is not one of an array of shape {x.values.shape}: pass one that it has")
+    rows = np.moveaxis(x.values, axis, -1)
+    count, length = int(np.prod(rows.shape[:-1])), rows.shape[-1]
+    flat = rows.reshape(count, length)
+    out = np.empty(count if reduces else (count, length), dtype=x.values.dtype)
+    step = max(1, BLOCK_ELEMENTS // max(1, length))
+    for start in range(0, count, step):
+        block = slice(start, start + step)
+        with np.errstate(all="ignore"):
+            out[block] = x.round(function(flat[block].astype(np.float64)))
+    if reduces:
+        return out.reshape(rows.shape[:-1])
+    return np.moveaxis(out.reshape(rows.shape), -1, axis)
+
+
+def map_elements(function: Callable[..., Float64], *operands: Operand) -> NDArray[Any]:
+    """Apply an elementwise float64 function to operands of one shape; rounded to the format of the first."""
+    first = operands[0]
+    flat = [operand.values.reshape(-1) for operand in operands]
+    out = np.empty(first.values.size, dtype=first.values.dtype)
+    for start in range(0, out.size, BLOCK_ELEMENTS):
+        block = slice(start, start + BLOCK_ELEMENTS)
+        with np.errstate(all="ignore"):
+            out[block] = first.round(function(*(values[block].astype(np.float64) for values in flat)))
+    return out.reshape(first.values.shape)
+
+
+def _format_of(dtype: str, name: str) -> Format:
+    if dtype not in _FORMATS:
+        raise BadInput(f"{name} has dtype {dtype}: convert it to one of {', '.join(_FORMATS)}")
+    return _FORMATS[dtype]
