@@ -1,0 +1,114 @@
+"""Which ranks to give to which layers: the least predicted loss for each number of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from mfi_command import BadInput
+from svd_compress.matrices import Float64
+
+
+@dataclass(frozen=True)
+class Option:
+    """One way to store a layer: `rank` None is the layer as it is. `loss` is predicted, in nats per token."""
+
+    rank: int | None
+    parameters: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A rank for every layer (None: dense), with the parameters of all of them and the predicted rise."""
+
+    ranks: Mapping[str, int | None]
+    parameters: int
+    predicted_loss_rise: float
+
+
+def options(
+    shape: tuple[int, int], losses: Float64, *, multiple: int = 8, min_saving: float = 0.2
+) -> list[Option]:
+    """The ranks a layer may take, multiples of `multiple` that save at least `min_saving`, and dense.
+
+    Parameters
+    ----------
+    shape
+        (m, n) of the weights.
+    losses
+        Predicted loss at rank 0, 1, ..., min(m, n).
+    multiple
+        Matrix units work on tiles: a rank between two multiples costs the time of the larger.
+    min_saving
+        Share of the layer's parameters that a rank must save, in [0, 1). Just below the break-even rank
+        two thin products read as much as one dense one and are started twice.
+    """
+    m, n = shape
+    # Strictly fewer numbers than dense, also with min_saving=0.
+    largest = min(int((1 - min_saving) * m * n / (m + n)), (m * n - 1) // (m + n), len(losses) - 1)
+    ranks = range(multiple, largest + 1, multiple)
+    return [Option(r, r * (m + n), float(losses[r])) for r in ranks] + [Option(None, m * n, 0.0)]
+
+
+def frontier(layers: Mapping[str, Sequence[Option]]) -> list[Plan]:
+    """Plans from everything dense to everything at its smallest rank, each the best for its size.
+
+    Every layer's options are cut down to their lower convex hull; the edges of all hulls, sorted by the
+    loss they cost per parameter saved, are walked in that order. Each plan on the way minimises the sum
+    of the predicted losses among all plans with as few parameters (the Lagrangian of the multiple-choice
+    knapsack, exact at these sizes). Cost O(E log E) for E edges.
+    """
+    steps: list[tuple[float, str, Option, Option]] = []
+    for name, choices in layers.items():
+        hull = _hull(choices)
+        for larger, smaller in pairwise(hull):
+            price = (smaller.loss - larger.loss) / (larger.parameters - smaller.parameters)
+            steps.append((price, name, larger, smaller))
+    # The order within a layer is by price already; a stable sort keeps it where prices tie.
+    steps.sort(key=lambda step: step[0])
+    ranks: dict[str, int | None] = dict.fromkeys(layers)
+    parameters = sum(max(option.parameters for option in choices) for choices in layers.values())
+    loss = 0.0
+    plans = [Plan(dict(ranks), parameters, loss)]
+    for _, name, larger, smaller in steps:
+        ranks[name] = smaller.rank
+        parameters -= larger.parameters - smaller.parameters
+        loss += smaller.loss - larger.loss
+        plans.append(Plan(dict(ranks), parameters, loss))
+    return plans
+
+
+def _hull(choices: Sequence[Option]) -> list[Option]:
+    """Lower convex hull over (parameters, loss), from the dense option downwards."""
+    hull: list[Option] = []
+    for option in sorted(choices, key=lambda option: -option.parameters):
+        while len(hull) >= 2 and _above(hull[-2], hull[-1], option):
+            hull.pop()
+        hull.append(option)
+    return hull
+
+
+def _above(a: Option, b: Option, c: Option) -> bool:
+    """Whether b lies on or above the line from a to c."""
+    return (b.loss - a.loss) * (a.parameters - c.parameters) >= (c.loss - a.loss) * (
+        a.parameters - b.parameters
+    )
+
+
+def within(plans: Sequence[Plan], parameters: float) -> Plan:
+    """The first plan of a frontier with at most so many parameters.
+
+    Raises
+    ------
+    BadInput
+        If even the smallest plan has more.
+    """
+    for plan in plans:
+        if plan.parameters <= parameters:
+            return plan
+    least, dense = plans[-1].parameters, plans[0].parameters
+    raise BadInput(
+        f"the smallest plan keeps {least / dense:.3f} of the parameters; ask for --keep of that or more"
+    )

@@ -1,0 +1,90 @@
+"""Calibration and evaluation text: read, told apart, cut into windows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mfi_command import BadInput
+
+if TYPE_CHECKING:
+    from checkpoint_lens import CausalLM
+    from checkpoint_lens.windows import Window
+
+# Pieces this long hardly recur by chance; licences and headings do, so a few in common are let pass.
+PIECE, SHARE = 200, 0.05
+# One window in so many is kept from the factors and used to search.
+SEARCH_EVERY = 5
+
+
+def two_texts(calibration: str | Path, evaluate: str | Path) -> tuple[str, str]:
+    """Both texts, refused where one is the other.
+
+    Parameters
+    ----------
+    calibration, evaluate
+        Paths of UTF-8 files, or "reference:KIND" (see `checkpoint_lens.read_text`).
+
+    Raises
+    ------
+    BadInput
+        If both are the same file or the same text, or more than 5 % of the evaluation text, in pieces of 200
+        characters, stands in the calibration text.
+    """
+    from checkpoint_lens import read_text
+
+    first, second = read_text(calibration), read_text(evaluate)
+    same_file = (
+        Path(calibration).is_file() and Path(evaluate).is_file() and Path(calibration).samefile(evaluate)
+    )
+    if same_file or str(calibration) == str(evaluate):
+        raise BadInput(
+            f"calibration and evaluation text are both {evaluate}: a rise measured on the text that "
+            "chose the factors proves nothing; give text that calibration never saw"
+        )
+    share = shared(first, second)
+    if share > SHARE:
+        raise BadInput(
+            f"{share:.0%} of the evaluation text {evaluate} also stands in the calibration text "
+            f"{calibration}; give text that calibration never saw"
+        )
+    return first, second
+
+
+def shared(calibration: str, evaluate: str) -> float:
+    """Share of the evaluation text, in pieces of 200 characters, that stands in the calibration text."""
+    pieces = [evaluate[start : start + PIECE] for start in range(0, len(evaluate), PIECE)]
+    whole = [piece for piece in pieces if len(piece) == PIECE] or pieces
+    return sum(piece in calibration for piece in whole) / len(whole)
+
+
+def fit_and_search(
+    model: CausalLM, text: str, *, context: int, max_tokens: int
+) -> tuple[list[Window], list[Window]]:
+    """Windows that the factors are made from, and every fifth one, that the search measures on.
+
+    Taken in turn through the text: a text is often several subjects one after the other.
+
+    Raises
+    ------
+    BadInput
+        If the text is shorter than ten windows.
+    """
+    least = 2 * SEARCH_EVERY
+    windows = spread_windows(model, text, context=context, max_tokens=max(max_tokens, least * context))
+    if len(windows) < least:
+        raise BadInput(
+            f"the calibration text gives {len(windows)} windows of {context} tokens; at least {least} are "
+            "needed: give more text or a smaller --context"
+        )
+    fit = [window for i, window in enumerate(windows) if i % SEARCH_EVERY != SEARCH_EVERY - 1]
+    return fit, windows[SEARCH_EVERY - 1 :: SEARCH_EVERY]
+
+
+def spread_windows(model: CausalLM, text: str, *, context: int, max_tokens: int | None) -> list[Window]:
+    """Windows as `checkpoint_lens.perplexity` has them, evenly through the text, to `max_tokens`."""
+    from checkpoint_lens.windows import windows
+
+    every = windows(model, text, context=context, max_tokens=None)
+    count = len(every) if max_tokens is None else max(1, min(len(every), max_tokens // context))
+    return [every[i * len(every) // count] for i in range(count)]
