@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from checkpoint_lens.attention import HeadSpectrum, attention_inputs, attention_spectra
 from checkpoint_lens.bundled import read_text, reference_model, reference_path, reference_text
 from checkpoint_lens.checkpoint import Checkpoint, TensorInfo
 from checkpoint_lens.layers import LinearLayer
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
 __all__ = [
     "CausalLM",
     "Checkpoint",
+    "HeadSpectrum",
     "LinearLayer",
     "Perplexity",
     "SecondMoment",
     "TensorInfo",
+    "attention_inputs",
+    "attention_spectra",
     "load_model",
     "open_checkpoint",
     "perplexity",

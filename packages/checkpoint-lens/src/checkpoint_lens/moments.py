@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class SecondMoment:
     """Sum over `tokens` of x x^T for the inputs x of one layer.
 
-    `gram` is (in, in) float64, symmetric, read-only. Layers that read the same input (q, k, v; gate, up) share
-    one array.
+    `gram` is (in, in) float64, symmetric, read-only. Layers that read one input (q, k, v; gate, up) share
+    an array.
     """
 
     gram: np.ndarray[Any, np.dtype[np.float64]]
