@@ -1,1 +1,125 @@
-"""How many replicas keep the p99 promised: queueing formulas beside simulation."""
+"""How many replicas keep the p99 promised: queueing formulas beside simulation.
+
+Importing this package loads nothing: each name loads its module when it is first asked for, so that `--help`
+is quick; numba, scipy and simpy load where they are used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mm1_planner.dispersion import Burstiness, Dispersion, burstiness
+    from mm1_planner.expression import evaluate
+    from mm1_planner.intervals import Estimate
+    from mm1_planner.models.answer import LEVELS, METRICS, Answer
+    from mm1_planner.models.erlang import erlang_b, erlang_c
+    from mm1_planner.models.mgc import MG1, MGc
+    from mm1_planner.models.mm1 import MM1
+    from mm1_planner.models.mmc import MMc
+    from mm1_planner.models.mmck import MMcK
+    from mm1_planner.planning import Plan, Point, plan
+    from mm1_planner.service import (
+        Constant,
+        Empirical,
+        Exponential,
+        Gamma,
+        Lognormal,
+        Service,
+        lognormal_from_percentile,
+        parse_service,
+    )
+    from mm1_planner.simulation import Simulation, draw, simulate
+    from mm1_planner.slo import Slo, parse_slo
+    from mm1_planner.solution import Solution, solve
+    from mm1_planner.streams import stream
+    from mm1_planner.trace import Trace, read_trace
+
+_HOMES = {
+    "Answer": "mm1_planner.models.answer",
+    "Burstiness": "mm1_planner.dispersion",
+    "Constant": "mm1_planner.service",
+    "Dispersion": "mm1_planner.dispersion",
+    "Empirical": "mm1_planner.service",
+    "Estimate": "mm1_planner.intervals",
+    "Exponential": "mm1_planner.service",
+    "Gamma": "mm1_planner.service",
+    "LEVELS": "mm1_planner.models.answer",
+    "Lognormal": "mm1_planner.service",
+    "METRICS": "mm1_planner.models.answer",
+    "MG1": "mm1_planner.models.mgc",
+    "MGc": "mm1_planner.models.mgc",
+    "MM1": "mm1_planner.models.mm1",
+    "MMc": "mm1_planner.models.mmc",
+    "MMcK": "mm1_planner.models.mmck",
+    "Plan": "mm1_planner.planning",
+    "Point": "mm1_planner.planning",
+    "Service": "mm1_planner.service",
+    "Simulation": "mm1_planner.simulation",
+    "Slo": "mm1_planner.slo",
+    "Solution": "mm1_planner.solution",
+    "Trace": "mm1_planner.trace",
+    "burstiness": "mm1_planner.dispersion",
+    "draw": "mm1_planner.simulation",
+    "erlang_b": "mm1_planner.models.erlang",
+    "erlang_c": "mm1_planner.models.erlang",
+    "evaluate": "mm1_planner.expression",
+    "lognormal_from_percentile": "mm1_planner.service",
+    "parse_service": "mm1_planner.service",
+    "parse_slo": "mm1_planner.slo",
+    "plan": "mm1_planner.planning",
+    "read_trace": "mm1_planner.trace",
+    "simulate": "mm1_planner.simulation",
+    "solve": "mm1_planner.solution",
+    "stream": "mm1_planner.streams",
+}
+
+__all__ = [
+    "LEVELS",
+    "METRICS",
+    "MG1",
+    "MM1",
+    "Answer",
+    "Burstiness",
+    "Constant",
+    "Dispersion",
+    "Empirical",
+    "Estimate",
+    "Exponential",
+    "Gamma",
+    "Lognormal",
+    "MGc",
+    "MMc",
+    "MMcK",
+    "Plan",
+    "Point",
+    "Service",
+    "Simulation",
+    "Slo",
+    "Solution",
+    "Trace",
+    "burstiness",
+    "draw",
+    "erlang_b",
+    "erlang_c",
+    "evaluate",
+    "lognormal_from_percentile",
+    "parse_service",
+    "parse_slo",
+    "plan",
+    "read_trace",
+    "simulate",
+    "solve",
+    "stream",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

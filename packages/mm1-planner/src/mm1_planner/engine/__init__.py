@@ -1,0 +1,1 @@
+"""Two engines for the same queue: one to read, one to run."""

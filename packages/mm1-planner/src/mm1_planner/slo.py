@@ -1,0 +1,66 @@
+"""A promise such as p99_wait<0.5."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from mfi_command import BadInput
+from mm1_planner.inputs import parse_seconds
+from mm1_planner.models.answer import LEVELS
+
+_FORM = re.compile(r"\s*(mean|p[\d.]+)_(wait|sojourn)(?:_s)?\s*<=?\s*(\S.*?)\s*")
+
+
+@dataclass(frozen=True)
+class Slo:
+    """A limit on the mean or a percentile of the wait or of the sojourn.
+
+    Attributes
+    ----------
+    metric : str
+        A name of `METRICS` in seconds, such as `p99_wait_s`.
+    limit_s : float
+        The metric has to stay below it.
+    """
+
+    metric: str
+    limit_s: float
+
+    @property
+    def level(self) -> float | None:
+        """The percentile as a fraction; None for a mean."""
+        return LEVELS.get(self.metric.partition("_")[0])
+
+    @property
+    def includes_service(self) -> bool:
+        """Whether the service time itself counts: no number of servers shortens that."""
+        return "_sojourn_" in self.metric
+
+    def __str__(self) -> str:
+        return f"{self.metric.removesuffix('_s')}<{self.limit_s:g}"
+
+
+def parse_slo(text: str | Slo) -> Slo:
+    """An SLO from `p50|p90|p95|p99|p99.9|mean`, `_wait|_sojourn`, `<`, seconds (or `500ms`).
+
+    Raises
+    ------
+    BadInput
+        If the text has another form.
+
+    Examples
+    --------
+    >>> parse_slo("p99.9_sojourn < 500ms")
+    Slo(metric='p999_sojourn_s', limit_s=0.5)
+    """
+    if isinstance(text, Slo):
+        return text
+    match = _FORM.fullmatch(text)
+    level = match[1].replace(".", "") if match else ""
+    if match is None or level not in {"mean", *LEVELS}:
+        raise BadInput(
+            f"SLO {text!r} is not understood; expected such as p99_wait<0.5 or mean_sojourn<350ms "
+            "(mean, p50, p90, p95, p99, p99.9 of wait or sojourn)"
+        )
+    return Slo(f"{level}_{match[2]}_s", parse_seconds("limit of the SLO", match[3]))
