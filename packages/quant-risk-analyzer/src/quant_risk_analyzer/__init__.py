@@ -1,1 +1,35 @@
-"""Which layers of a model can be quantized, rated by the damage it would do."""
+"""Which layers of a model can be quantized, rated by the damage it would do.
+
+Importing this package loads numpy and no torch; functions that run a model import it when called.
+"""
+
+from quant_risk_analyzer.agreement import Agreement, rank_agreement, spearman
+from quant_risk_analyzer.drift import measured_drift, predict_drift
+from quant_risk_analyzer.formats import FORMATS, IntegerFormat
+from quant_risk_analyzer.quantizers import Quantized, quantize
+from quant_risk_analyzer.ratings import Thresholds
+from quant_risk_analyzer.report import FormatRisk, LayerRisk, RiskReport
+from quant_risk_analyzer.risk import rate
+from quant_risk_analyzer.scales import search_scale
+from quant_risk_analyzer.truth import LayerDamage, Measurement, measure
+
+__all__ = [
+    "FORMATS",
+    "Agreement",
+    "FormatRisk",
+    "IntegerFormat",
+    "LayerDamage",
+    "LayerRisk",
+    "Measurement",
+    "Quantized",
+    "RiskReport",
+    "Thresholds",
+    "measure",
+    "measured_drift",
+    "predict_drift",
+    "quantize",
+    "rank_agreement",
+    "rate",
+    "search_scale",
+    "spearman",
+]

@@ -1,0 +1,184 @@
+"""Round-to-nearest quantization of a weight, per tensor, per output channel or per group of inputs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from mfi_command import BadInput
+from quant_risk_analyzer.formats import (
+    Granularity,
+    IntegerFormat,
+    format_named,
+    from_blocks,
+    namespace,
+    to_blocks,
+)
+from quant_risk_analyzer.scales import Grid, absmax_grid, grid_of
+
+SCALE_BITS = 16  # scales are stored as float16 or bfloat16 by every runtime that we know
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A quantized weight.
+
+    Attributes
+    ----------
+    codes
+        Integers, shape of the weight: int8 in `-limit ... limit` (symmetric) or uint8 in `0 ... 2**bits - 1`.
+    scales
+        Steps of the grid, shape (rows, blocks), in the units of the weight.
+    zero_points
+        Codes that mean 0, shape as `scales`; None for a symmetric grid.
+    dequantized
+        `(codes - zero_point) * scale`: same type, dtype and shape as the weight.
+    format, granularity
+        What was asked for.
+    relative_error
+        `||W - dequantized|| / ||W||`, Frobenius norm, dimensionless; 0 for a weight of zeros.
+    bits_per_weight
+        Codes, scales (16 bits each) and zero points (as wide as a code), divided by the number of weights.
+    """
+
+    codes: Any
+    scales: Any
+    zero_points: Any | None
+    dequantized: Any
+    format: IntegerFormat
+    granularity: Granularity
+    relative_error: float
+    bits_per_weight: float
+
+    @property
+    def snr_db(self) -> float:
+        """Signal-to-noise ratio in decibels, `-20 log10(relative_error)`; infinite without an error."""
+        return math.inf if self.relative_error == 0 else -20 * math.log10(self.relative_error)
+
+    def to_dict(self) -> dict[str, object]:
+        """What describes the quantization, without the arrays."""
+        return {
+            "format": self.format.name,
+            "granularity": self.granularity,
+            "relative_error": self.relative_error,
+            "snr_db": self.snr_db,
+            "bits_per_weight": self.bits_per_weight,
+        }
+
+
+def quantize(
+    W: Any,
+    format: str | IntegerFormat,
+    *,
+    granularity: Granularity = "channel",
+    symmetric: bool = True,
+    scales: Any | None = None,
+) -> Quantized:
+    r"""Round a weight to the nearest point of an integer grid.
+
+    .. math:: q = \mathrm{clip}(\mathrm{round}(w / s)), \qquad \hat w = s\,q
+
+    with :math:`s = \max|w| / (2^{b-1} - 1)` over the block that shares the scale, or, asymmetric,
+    :math:`s = (\max(w, 0) - \min(w, 0)) / (2^b - 1)` and a zero point. Ties go to the even code.
+
+    Parameters
+    ----------
+    W
+        Weight (out, in), or any shape whose first axis is the output; numpy array or torch tensor, floating.
+    format
+        "int8", "int4", "int3", ... (2 to 8 bits).
+    granularity
+        "tensor" (one scale), "channel" (one per output row), or a group size along the input axis; the last
+        group may be shorter.
+    symmetric
+        Without a zero point, or with one.
+    scales
+        Steps to use in place of the absmax rule, shape (rows, blocks), for instance from `search_scale`;
+        weights beyond the grid are clipped. Symmetric only.
+
+    Returns
+    -------
+    Quantized
+        The error of each weight is at most half a step, unless `scales` clip it.
+
+    Raises
+    ------
+    BadInput
+        NaN, infinity, no elements, integers, an unknown format or granularity, scales of another shape.
+
+    Notes
+    -----
+    Computed in float32 (float64 for a float64 weight). Cost O(out * in). A block of zeros gets the scale 1.
+
+    Source: Nagel et al., "A White Paper on Neural Network Quantization", 2021, section 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> quantize(np.array([[0.7, -0.2, 0.34]], np.float32), "int4").codes.tolist()
+    [[7, -2, 3]]
+    """
+    kind = format_named(format) if isinstance(format, str) else format
+    work = checked(W)
+    blocks = to_blocks(work, granularity)
+    if scales is None:
+        grid = absmax_grid(blocks, kind, symmetric=symmetric)
+    elif symmetric:
+        grid = grid_of(blocks, scales, kind)
+    else:
+        raise BadInput("scales were given for an asymmetric grid: expected symmetric=True")
+    codes = grid.encode(blocks)
+    values = from_blocks(grid.decode(codes), work.shape)
+    return Quantized(
+        codes=_narrow(from_blocks(codes, work.shape), signed=symmetric),
+        scales=grid.scale[..., 0],
+        zero_points=None if grid.zero is None else _narrow(grid.zero[..., 0], signed=False),
+        dequantized=_as(values, W),
+        format=kind,
+        granularity=granularity,
+        relative_error=relative_error(work, values),
+        bits_per_weight=_bits_per_weight(kind, work, grid),
+    )
+
+
+def checked(W: Any) -> Any:
+    """`W` in the arithmetic type (float64 stays, all others become float32); BadInput when unusable."""
+    xp = namespace(W)
+    if math.prod(W.shape) == 0:
+        raise BadInput(f"a weight of shape {tuple(W.shape)} has no elements: nothing to quantize")
+    if str(W.dtype).rpartition(".")[2].startswith(("int", "uint", "bool", "complex")):
+        raise BadInput(f"a weight of dtype {W.dtype} cannot be quantized: expected a floating dtype")
+    wide = xp.float64 if W.dtype == xp.float64 else xp.float32
+    work = W.astype(wide) if xp.__name__ == "numpy" else W.detach().to(wide)
+    if not bool(xp.isfinite(work).all()):
+        bad = int((~xp.isfinite(work)).sum())
+        raise BadInput(f"a weight of shape {tuple(W.shape)} has {bad} NaN or infinite elements")
+    return work
+
+
+def relative_error(W: Any, approximation: Any) -> float:
+    """`||W - approximation|| / ||W||` in the Frobenius norm; 0 when both are zero."""
+    xp = namespace(W)
+    # Scaled by the largest weight: the square of 1e30 is beyond float32.
+    top = xp.abs(W).max()
+    if float(top) == 0.0:
+        return 0.0
+    error = float(xp.linalg.norm(((W - approximation) / top).reshape(-1)))
+    size: float = float(xp.linalg.norm((W / top).reshape(-1)))
+    return error / size
+
+
+def _narrow(codes: Any, *, signed: bool) -> Any:
+    xp = namespace(codes)
+    kind = xp.int8 if signed else xp.uint8
+    return codes.astype(kind) if xp.__name__ == "numpy" else codes.to(kind)
+
+
+def _as(values: Any, like: Any) -> Any:
+    return values.astype(like.dtype) if namespace(like).__name__ == "numpy" else values.to(like.dtype)
+
+
+def _bits_per_weight(kind: IntegerFormat, work: Any, grid: Grid) -> float:
+    per_scale = SCALE_BITS + (0 if grid.zero is None else kind.bits)
+    return kind.bits + per_scale * math.prod(grid.scale.shape) / math.prod(work.shape)
