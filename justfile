@@ -4,7 +4,7 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 # Documentation needs its own dependency group; it joins the environment and stays there.
-docs-python := "uv run --group docs"
+docs-python := "NO_MKDOCS_2_WARNING=1 uv run --group docs"
 
 _list:
     @just --list --unsorted
