@@ -1,7 +1,7 @@
 """How long `import <package>` and `<command> --help` take, each in a fresh process: `uv run just startup`.
 
-Prints one JSON object: the median of the repetitions in seconds, with the bare interpreter beside it, since every
-process pays for that as well.
+Prints one JSON object: the median of the repetitions in seconds, with the bare interpreter beside it, since
+every process pays for that as well.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mfi_tools.workspace import members, root_folder
 
 
 def median_s(code: str, repeat: int) -> float:
-    """Median wall time of a fresh interpreter that runs `code`; the first, which reads from disk, is dropped."""
+    """Median wall time of a fresh interpreter that runs `code`, after one run that warms the disk's cache."""
     times = []
     for _ in range(repeat + 1):
         start = time.perf_counter()
@@ -32,7 +32,8 @@ def median_s(code: str, repeat: int) -> float:
 def help_of(command: str) -> str:
     """Code that does what the installed command does with --help."""
     (point,) = entry_points(group="console_scripts", name=command)
-    return f"import sys; sys.argv = [{command!r}, '--help']; from {point.module} import {point.attr}; {point.attr}()"
+    arguments = [command, "--help"]
+    return f"import sys; sys.argv = {arguments}; from {point.module} import {point.attr}; {point.attr}()"
 
 
 def main() -> None:

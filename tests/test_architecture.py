@@ -15,7 +15,7 @@ MODULES = {member.module: member.name for member in MEMBERS.values()}
 
 def table() -> dict[str, set[str]]:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| ([\w-]+) \| (.+) \|$", text.partition("| package | may use |")[2], re.MULTILINE)
+    rows = re.findall(r"^\| (\w[\w-]*) \| (.+) \|$", text.partition("| package | may use |")[2], re.MULTILINE)
     return {
         package: set() if uses == "nothing of ours" else set(re.split(r", ", uses)) for package, uses in rows
     }
