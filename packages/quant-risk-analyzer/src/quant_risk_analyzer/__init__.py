@@ -4,7 +4,8 @@ Importing this package loads numpy and no torch; functions that run a model impo
 """
 
 from quant_risk_analyzer.agreement import Agreement, rank_agreement, spearman
-from quant_risk_analyzer.drift import measured_drift, predict_drift
+from quant_risk_analyzer.allocation import Allocation, allocate
+from quant_risk_analyzer.drift import LayerDrift, drifts, measured_drift, predict_drift
 from quant_risk_analyzer.formats import FORMATS, IntegerFormat
 from quant_risk_analyzer.quantizers import Quantized, quantize
 from quant_risk_analyzer.ratings import Thresholds
@@ -16,14 +17,18 @@ from quant_risk_analyzer.truth import LayerDamage, Measurement, measure
 __all__ = [
     "FORMATS",
     "Agreement",
+    "Allocation",
     "FormatRisk",
     "IntegerFormat",
     "LayerDamage",
+    "LayerDrift",
     "LayerRisk",
     "Measurement",
     "Quantized",
     "RiskReport",
     "Thresholds",
+    "allocate",
+    "drifts",
     "measure",
     "measured_drift",
     "predict_drift",

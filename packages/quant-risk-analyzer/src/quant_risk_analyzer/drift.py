@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from quant_risk_analyzer.formats import Granularity, IntegerFormat, format_named, to_blocks
-from quant_risk_analyzer.quantizers import checked
+from mfi_command import BadInput
+from quant_risk_analyzer.formats import Granularity, IntegerFormat, format_named, formats_named, to_blocks
+from quant_risk_analyzer.quantizers import checked, quantize
 from quant_risk_analyzer.scales import absmax_grid
 
 LIMIT = 0.10  # a layer whose singular values move more than this is flagged
@@ -93,3 +98,54 @@ def predict_drift(
     squares = np.maximum(before**2, t2 * np.sqrt(rows * columns))
     after = np.sqrt(squares + t2 * (rows + columns) + t2**2 * rows * columns / np.maximum(squares, 1e-300))
     return relative_drift(before, after)
+
+
+@dataclass(frozen=True)
+class LayerDrift:
+    """Drift of one layer in one format, predicted and measured, as fractions; `exceeds`: measured over 10 %."""
+
+    name: str
+    format: str
+    predicted: float
+    measured: float
+    exceeds: bool
+
+    def to_dict(self) -> dict[str, object]:
+        """As a plain dictionary."""
+        return asdict(self)
+
+
+def drifts(
+    model: str | Path,
+    *,
+    formats: Sequence[str] | str = ("int8", "int4"),
+    granularity: Granularity = "channel",
+    layers: str = "*",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[LayerDrift]:
+    """Drift of every linear layer of a checkpoint; its weights are read one at a time, the model is not built.
+
+    Raises
+    ------
+    BadInput
+        Unknown format, a glob that matches no linear layer, a NaN weight, a path that is no model.
+    """
+    from checkpoint_lens import open_checkpoint
+
+    kinds = formats_named(formats)
+    checkpoint = open_checkpoint(model)
+    chosen = [layer for layer in checkpoint.linear_layers() if fnmatchcase(layer.name, layers)]
+    if not chosen:
+        raise BadInput(f"no linear layer of {model} matches {layers!r}: see `checkpoint-lens ls`")
+    found = []
+    for done, layer in enumerate(chosen, 1):
+        weight = checked(np.asarray(checkpoint[layer.tensor]))
+        before = singular_values(weight)
+        for kind in kinds:
+            after = quantize(weight, kind, granularity=granularity).dequantized
+            measured = measured_drift(weight, after, spectrum=before)
+            predicted = predict_drift(weight, kind, granularity=granularity, spectrum=before)
+            found.append(LayerDrift(layer.name, kind.name, predicted, measured, measured > LIMIT))
+        if on_progress is not None:
+            on_progress(done, len(chosen))
+    return found

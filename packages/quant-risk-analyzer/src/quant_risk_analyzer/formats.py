@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from mfi_command import BadInput
 
 Granularity = str | int
+SCALE_BITS = 16  # runtimes store a scale as float16 or bfloat16
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,15 @@ def block_length(granularity: Granularity, inputs: int) -> int:
     raise BadInput(f"granularity {granularity!r}: expected 'tensor', 'channel' or a group size such as 128")
 
 
+def bits_per_weight(
+    kind: IntegerFormat, shape: tuple[int, ...], granularity: Granularity, *, symmetric: bool = True
+) -> float:
+    """Codes, scales of 16 bits and zero points as wide as a code, divided by the number of weights."""
+    rows, columns = shape[0] if len(shape) > 1 else 1, math.prod(shape[1:]) if len(shape) > 1 else shape[0]
+    blocks = 1 if granularity == "tensor" else rows * -(-columns // block_length(granularity, columns))
+    return kind.bits + (SCALE_BITS + (0 if symmetric else kind.bits)) * blocks / (rows * columns)
+
+
 def to_blocks(W: Any, granularity: Granularity) -> Any:
     """Cut `W` (out, ...) into blocks that share a scale: shape (rows, blocks, length).
 
@@ -103,7 +114,4 @@ def to_blocks(W: Any, granularity: Granularity) -> Any:
 def from_blocks(blocks: Any, shape: tuple[int, ...]) -> Any:
     """Undo `to_blocks`: drop the fill and give `shape` back."""
     rows = shape[0] if blocks.shape[0] > 1 and len(shape) > 1 else 1
-    size = 1
-    for extent in shape:
-        size *= extent
-    return blocks.reshape(rows, -1)[:, : size // rows].reshape(shape)
+    return blocks.reshape(rows, -1)[:, : math.prod(shape) // rows].reshape(shape)

@@ -10,14 +10,13 @@ from mfi_command import BadInput
 from quant_risk_analyzer.formats import (
     Granularity,
     IntegerFormat,
+    bits_per_weight,
     format_named,
     from_blocks,
     namespace,
     to_blocks,
 )
-from quant_risk_analyzer.scales import Grid, absmax_grid, grid_of
-
-SCALE_BITS = 16  # scales are stored as float16 or bfloat16 by every runtime that we know
+from quant_risk_analyzer.scales import absmax_grid, grid_of
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ def quantize(
         format=kind,
         granularity=granularity,
         relative_error=relative_error(work, values),
-        bits_per_weight=_bits_per_weight(kind, work, grid),
+        bits_per_weight=bits_per_weight(kind, tuple(work.shape), granularity, symmetric=symmetric),
     )
 
 
@@ -164,9 +163,11 @@ def relative_error(W: Any, approximation: Any) -> float:
     top = xp.abs(W).max()
     if float(top) == 0.0:
         return 0.0
-    error = float(xp.linalg.norm(((W - approximation) / top).reshape(-1)))
-    size: float = float(xp.linalg.norm((W / top).reshape(-1)))
-    return error / size
+    error, size = (
+        xp.linalg.norm(((W - approximation) / top).reshape(-1)),
+        xp.linalg.norm((W / top).reshape(-1)),
+    )
+    return float(error) / float(size)
 
 
 def _narrow(codes: Any, *, signed: bool) -> Any:
@@ -177,8 +178,3 @@ def _narrow(codes: Any, *, signed: bool) -> Any:
 
 def _as(values: Any, like: Any) -> Any:
     return values.astype(like.dtype) if namespace(like).__name__ == "numpy" else values.to(like.dtype)
-
-
-def _bits_per_weight(kind: IntegerFormat, work: Any, grid: Grid) -> float:
-    per_scale = SCALE_BITS + (0 if grid.zero is None else kind.bits)
-    return kind.bits + per_scale * math.prod(grid.scale.shape) / math.prod(work.shape)
