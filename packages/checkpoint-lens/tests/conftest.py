@@ -1,4 +1,4 @@
-"""Small checkpoints for the tests: random weights under Hugging Face's names, a BPE tokenizer trained on the spot."""
+"""Small checkpoints for tests: random weights under Hugging Face's names, a BPE made on the spot."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def llama_config(**changes: Any) -> dict[str, Any]:
         "model_type": "llama",
         "vocab_size": 400,
         "hidden_size": 32,
-        "intermediate_size": 48,
+        "intermediate_size": 64,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,

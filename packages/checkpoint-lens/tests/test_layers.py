@@ -48,6 +48,7 @@ def test_embeddings_norms_biases_and_a_tied_head_are_none():
     }
     assert linear_layers(shapes, {"tie_word_embeddings": True}) == []
     assert [x.role for x in linear_layers(shapes, {})] == ["lm_head"]
+    assert len(linear_layers({"embed_out.weight": (9, 4)}, {})) == 1  # GPT-NeoX's head
 
 
 def test_transposed_conv1d_of_gpt2_is_left_out():

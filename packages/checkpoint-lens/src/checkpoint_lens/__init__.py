@@ -1,23 +1,24 @@
 """Opens model weights one tensor at a time, runs causal language models on text, ships a small trained one.
 
-Importing this package loads numpy and no torch; functions that run a model import it when called.
+Importing this package loads nothing but itself: a name is imported when it is first asked for, and torch only
+by what runs a model.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from checkpoint_lens.attention import HeadSpectrum, attention_inputs, attention_spectra
-from checkpoint_lens.bundled import read_text, reference_model, reference_path, reference_text
-from checkpoint_lens.checkpoint import Checkpoint, TensorInfo
-from checkpoint_lens.layers import LinearLayer
-from checkpoint_lens.loading import load_model
-from checkpoint_lens.moments import SecondMoment, second_moments
-from checkpoint_lens.opening import open_checkpoint
-from checkpoint_lens.scoring import Perplexity, perplexity
-
 if TYPE_CHECKING:
+    from checkpoint_lens.attention import HeadSpectrum, attention_inputs, attention_spectra
+    from checkpoint_lens.bundled import read_text, reference_model, reference_path, reference_text
     from checkpoint_lens.causal_lm import CausalLM
+    from checkpoint_lens.checkpoint import Checkpoint, TensorInfo
+    from checkpoint_lens.layers import LinearLayer
+    from checkpoint_lens.loading import load_model
+    from checkpoint_lens.moments import SecondMoment, second_moments
+    from checkpoint_lens.opening import open_checkpoint
+    from checkpoint_lens.scoring import Perplexity, perplexity
 
 __all__ = [
     "CausalLM",
@@ -39,11 +40,27 @@ __all__ = [
     "second_moments",
 ]
 
+_HOMES = {
+    "attention": ("HeadSpectrum", "attention_inputs", "attention_spectra"),
+    "bundled": ("read_text", "reference_model", "reference_path", "reference_text"),
+    "causal_lm": ("CausalLM",),
+    "checkpoint": ("Checkpoint", "TensorInfo"),
+    "layers": ("LinearLayer",),
+    "loading": ("load_model",),
+    "moments": ("SecondMoment", "second_moments"),
+    "opening": ("open_checkpoint",),
+    "scoring": ("Perplexity", "perplexity"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
 
 def __getattr__(name: str) -> Any:
-    """`CausalLM` is a torch module: it loads torch, so it is looked up only when named."""
-    if name == "CausalLM":
-        from checkpoint_lens.causal_lm import CausalLM
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = found
+    return found
 
-        return CausalLM
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return __all__

@@ -52,8 +52,8 @@ def attention_spectra(model: CausalLM, text: str, *, context: int = 256) -> list
     r"""Singular values of each head's score matrix over the first `context` tokens of a text.
 
     The scores before mask and softmax are $S = Q K^\top / \sqrt d$ with queries and keys after rotary
-    embedding, (n, n) of rank at most d. With $Q = U_q R_q$ and $K = U_k R_k$ the singular values of S are those of
-    $R_q R_k^\top / \sqrt d$, a (d, d) matrix: $O(n d^2)$ instead of $O(n^3)$, in float64.
+    embedding, (n, n) of rank at most d. With $Q = U_q R_q$ and $K = U_k R_k$ the singular values of S are
+    those of $R_q R_k^\top / \sqrt d$, a (d, d) matrix: $O(n d^2)$ instead of $O(n^3)$, in float64.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def attention_spectra(model: CausalLM, text: str, *, context: int = 256) -> list
 def attention_inputs(
     model: CausalLM, text: str, *, context: int = 256
 ) -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
-    """Queries (heads, n, head_dim) and keys (key-value heads, n, head_dim) of each block, rotated by position.
+    """Queries (heads, n, head_dim) and keys (key-value heads, n, head_dim) of each block, rotated.
 
     Parameters and errors as in `attention_spectra`; values in float64.
     """

@@ -20,7 +20,7 @@ ROLES = {
 _ORDER = {role: place for place, role in enumerate((*ROLES.values(), "other"))}
 # An embedding is a table of rows looked up, never multiplied from the left by a batch.
 _EMBEDDING = re.compile(
-    r"(^|[._])(embed|wte|wpe|tok_embeddings|shared|relative_attention_bias)", re.IGNORECASE
+    r"(^|[._])(embed(?!_out)|wte|wpe|tok_embeddings|shared|relative_attention_bias)", re.IGNORECASE
 )
 _NORM = re.compile(r"(norm|ln_\w+|ln)$", re.IGNORECASE)
 # GPT-2's Conv1D stores (in, out): reporting it as (out, in) would mislead every reader.

@@ -22,7 +22,7 @@ CASES = [
     {"num_attention_heads": 4, "num_key_value_heads": 4, "tie_word_embeddings": False},
     {"num_attention_heads": 4, "num_key_value_heads": 1, "tie_word_embeddings": True},
     {"num_attention_heads": 6, "num_key_value_heads": 3, "hidden_size": 48, "tie_word_embeddings": False},
-    {"num_attention_heads": 3, "num_key_value_heads": 1, "hidden_size": 32, "head_dim": 16},
+    {"num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 32, "head_dim": 16},
     {"attention_bias": True, "tie_word_embeddings": False},
     {"rope_theta": 500000.0, "rope_scaling": LLAMA3},
     {"rope_theta": None, "rope_parameters": {"rope_theta": 77.0, **LLAMA3}},

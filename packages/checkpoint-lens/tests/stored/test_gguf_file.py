@@ -1,4 +1,4 @@
-"""GGUF: header against the gguf package's own reader, values against its quantizers, row order against a model."""
+"""GGUF: header against the gguf package, values against its quantizers, row order against a model."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ import pytest
 
 MIB = 2**20
 TENSORS, TENSOR_MIB = 16, 4
-# In a process of its own: what other tests allocated would hide the growth. Anonymous memory is what the process
-# itself holds; pages of a mapped file belong to the system's cache.
+# In a process of its own: what other tests allocated would hide the growth. Anonymous memory is what the
+# process itself holds; pages of a mapped file belong to the system's cache.
 READER = """
 import sys
 from checkpoint_lens import open_checkpoint
