@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from checkpoint_lens.layers import block_of
 from mfi_command import BadInput
@@ -87,8 +88,8 @@ def allocate(report: RiskReport, *, average_bits: float, fused: bool = True) -> 
     if spent > budget * (1 + 1e-12):
         least = spent / budget * average_bits
         raise BadInput(
-            f"{average_bits} bits per weight cannot hold these formats: the smallest take {least:.3f}, scales "
-            "included; raise the budget or add a smaller format"
+            f"{average_bits} bits per weight cannot hold these formats: the smallest take {least:.3f}, "
+            "scales included; raise the budget or add a smaller format"
         )
     bound = _walk_hulls(units, chosen, budget)
     _fill(units, chosen, budget)
@@ -152,7 +153,7 @@ def _walk_hulls(units: Sequence[Sequence[_Choice]], chosen: list[_Choice], budge
         (_slope(first, second), unit, second)
         for unit, options in enumerate(units)
         for hull in [_hull(options)]
-        for first, second in zip(hull, hull[1:], strict=False)
+        for first, second in pairwise(hull)
     ]
     left = budget - sum(option.bits for option in chosen)
     # The first step that does not fit is taken in part: no assignment does better than this.

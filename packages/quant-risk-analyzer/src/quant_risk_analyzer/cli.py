@@ -28,7 +28,7 @@ GroupSize = Annotated[
 Calibration = Annotated[
     str | None,
     typer.Option(
-        help="Text file (or reference:KIND) to run the model on. Without it: random token ids, no data at all."
+        help="Text file, or reference:KIND, to run the model on. Without it: random token ids, no data."
     ),
 ]
 Tokens = Annotated[int, typer.Option(min=64, help="Tokens to run: more narrow the interval.")]
@@ -69,8 +69,8 @@ def rate(
         tables=[_risk_table(report, name) for name in report.formats],
         notes=[
             str(report.summary["text"]),
-            f"From {report.tokens} tokens ({report.tier}), {report.probes} label draws each; confidence in the "
-            f"order: {report.confidence}. Grades: A below {limits.safe:g}, C above {limits.risky:g} nats per token.",
+            f"From {report.tokens} tokens ({report.tier}), {report.probes} label draws each; confidence in "
+            f"the order: {report.confidence}. A below {limits.safe:g}, C above {limits.risky:g} nats a token.",
         ],
         draw=lambda: draw_risks(report),
         over_limit=over_limit(report, fail_on),
@@ -199,7 +199,8 @@ def allocate(
         tables=[Table("Format of each layer", ["layer", "format"], rows)],
         notes=[
             f"{found.average_bits:.3f} bits per weight with scales; predicted rise of the loss "
-            f"{found.predicted_loss_increase:.3g} nats per token, none within the budget below {found.lower_bound:.3g}."
+            f"{found.predicted_loss_increase:.3g} nats per token; nothing within the budget is below "
+            f"{found.lower_bound:.3g}."
         ],
     )
 

@@ -102,7 +102,7 @@ def predict_drift(
 
 @dataclass(frozen=True)
 class LayerDrift:
-    """Drift of one layer in one format, predicted and measured, as fractions; `exceeds`: measured over 10 %."""
+    """Drift of one layer in one format, as fractions; `exceeds`: the measured one is over 10 %."""
 
     name: str
     format: str
@@ -123,7 +123,7 @@ def drifts(
     layers: str = "*",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[LayerDrift]:
-    """Drift of every linear layer of a checkpoint; its weights are read one at a time, the model is not built.
+    """Drift of every linear layer of a checkpoint, read one at a time: the model is not built.
 
     Raises
     ------

@@ -161,9 +161,9 @@ def _products(x: torch.Tensor, gradients: list[torch.Tensor | None], error: torc
     import torch
 
     count, sequences = error.shape[0], x.shape[0]
-    moved = torch.empty((count, *x.shape[:2], error.shape[1]))
+    moved = torch.empty((count, *x.shape[:2], error.shape[1]), dtype=x.dtype)
     for index in range(count):
-        torch.matmul(x, error[index].T, out=moved[index])
+        torch.matmul(x, error[index].to(x.dtype).T, out=moved[index])
     flat = moved.reshape(count, sequences, -1).permute(1, 0, 2)
     scores = torch.zeros((count, sequences, len(gradients)), dtype=torch.float64)
     channels = torch.zeros((count, error.shape[1]), dtype=torch.float64)

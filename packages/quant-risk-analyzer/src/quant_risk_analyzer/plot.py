@@ -28,9 +28,7 @@ def draw_risks(report: RiskReport) -> Figure:
         axes.errorbar(risk, places, xerr=np.nan_to_num(reach), fmt="o", markersize=4, linewidth=1, label=name)
     for limit, grade in ((report.thresholds.safe, "A | B"), (report.thresholds.risky, "B | C")):
         axes.axvline(limit, color="gray", linestyle="--", linewidth=1)
-        axes.annotate(
-            grade, (limit, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=8
-        )
+        axes.text(limit, 1, grade, transform=axes.get_xaxis_transform(), ha="center", va="bottom", fontsize=8)
     axes.set_yticks(places, [layer.name for layer in report.layers], fontsize=7)
     axes.invert_yaxis()
     axes.set_xscale("log")

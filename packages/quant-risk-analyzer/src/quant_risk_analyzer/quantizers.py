@@ -163,11 +163,8 @@ def relative_error(W: Any, approximation: Any) -> float:
     top = xp.abs(W).max()
     if float(top) == 0.0:
         return 0.0
-    error, size = (
-        xp.linalg.norm(((W - approximation) / top).reshape(-1)),
-        xp.linalg.norm((W / top).reshape(-1)),
-    )
-    return float(error) / float(size)
+    error = xp.linalg.norm(((W - approximation) / top).reshape(-1))
+    return float(error) / float(xp.linalg.norm((W / top).reshape(-1)))
 
 
 def _narrow(codes: Any, *, signed: bool) -> Any:
