@@ -70,6 +70,7 @@ def add_member(root, folder, name, *, version="0.1.0", dependencies=()):
     (place / "src" / module).mkdir(parents=True)
     (place / "src" / module / "__init__.py").write_text(f"def name():\n    return {name!r}\n")
     (place / "changelog.d").mkdir()
+    (place / "README.md").write_text(f"# {name}\n")
     (place / "CHANGELOG.md").write_text(CHANGELOG)
     lines = ", ".join(f'"{line}"' for line in dependencies)
     text = PROJECT.format(name=name, version=version, dependencies=lines, module=module)

@@ -80,11 +80,11 @@ def constraints(root: Path, file: Path) -> None:
 
 def copy_tests(root: Path, member: Member, target: Path) -> bool:
     """Copy a member's tests and README with the settings of the root; False if it has no tests."""
-    source = root / member.folder
+    source, copy = root / member.folder, target / member.folder
     if not (source / "tests").is_dir():
         return False
-    ignore = shutil.ignore_patterns("__pycache__", "*.pyc", "src", "changelog.d")
-    shutil.copytree(source, target / member.folder, ignore=ignore)
+    shutil.copytree(source / "tests", copy / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(source / "README.md", copy)
     settings = (root / "pyproject.toml").read_text(encoding="utf-8")
     table = re.search(r"^\[tool\.pytest\.ini_options\]\n.*?(?=^\[|\Z)", settings, re.MULTILINE | re.DOTALL)
     (target / "pyproject.toml").write_text(table[0] if table else "", encoding="utf-8")
@@ -135,6 +135,7 @@ def _run(step: str, command: Sequence[str], *, cwd: Path) -> str:
     """Run a command without this environment's Python in its way; raise `Failed` if it fails."""
     ours = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
     environment = {key: value for key, value in os.environ.items() if key not in ours}
+    environment["HYPOTHESIS_PROFILE"] = "wheel"
     if Path(command[0]).is_absolute():
         environment["PATH"] = f"{Path(command[0]).parent}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(
