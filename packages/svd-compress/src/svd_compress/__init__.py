@@ -7,15 +7,21 @@ from svd_compress.compression import compress
 from svd_compress.folder import load_compressed
 from svd_compress.lowrank import LowRank, break_even_rank, low_rank_approx
 from svd_compress.results import CompressedLayer, Compression
+from svd_compress.spectra import Spectrum, spectrum
+from svd_compress.triage import LayerVerdict, compressibility
 from svd_compress.whitening import whitened_approx
 
 __all__ = [
     "CompressedLayer",
     "Compression",
+    "LayerVerdict",
     "LowRank",
+    "Spectrum",
     "break_even_rank",
     "compress",
+    "compressibility",
     "load_compressed",
     "low_rank_approx",
+    "spectrum",
     "whitened_approx",
 ]

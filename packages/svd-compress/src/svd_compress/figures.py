@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mfi_command import require
 
+from mfi_command import require
 from svd_compress.geometry import Geometry, maps
 from svd_compress.matrices import Float64
 from svd_compress.spectra import Spectrum
@@ -47,7 +47,9 @@ def decay_figure(spectra: Sequence[Spectrum]) -> Figure:
         k = item.break_even_rank
         if 1 <= k <= len(item.decay):
             mark = "break-even rank" if number == 0 else None
-            axes.plot(k, item.decay[k - 1], "o", color=colour, markersize=5, markeredgecolor="black", label=mark)
+            axes.plot(
+                k, item.decay[k - 1], "o", color=colour, markersize=5, markeredgecolor="black", label=mark
+            )
     axes.set_xlabel("i")
     axes.set_ylabel("σᵢ / σ₁")
     axes.set_title(f"Decay of the singular values, {len(spectra)} layers")
@@ -87,10 +89,10 @@ def film(
     from PIL import Image
 
     reach = 1.15 * max(1.0, float(geometry.singular_values[0]))
-    pictures = []
+    pictures: list[Image.Image] = []
     steps = maps(geometry, frames)
     for done, (stage, M) in enumerate(steps, 1):
-        figure = frame(geometry, stage, M, reach)
+        figure = frame(geometry, stage, M, reach=reach, share=done / frames)
         figure.canvas.draw()
         pixels = np.asarray(figure.canvas.buffer_rgba())  # type: ignore[attr-defined]
         # One palette for all frames: a palette of its own makes a frame flicker.
@@ -102,8 +104,8 @@ def film(
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=pause, loop=0, optimize=True)
 
 
-def frame(geometry: Geometry, stage: str, M: Float64, reach: float) -> Figure:
-    """One picture: the circle under `M`, and the two singular directions with it."""
+def frame(geometry: Geometry, stage: str, M: Float64, *, reach: float, share: float) -> Figure:
+    """One picture: the circle under `M`, the two singular directions, and how far the film is."""
     figure = _figure(4.4, 4.6)
     axes = figure.subplots()
     angles = np.linspace(0, 2 * np.pi, 200)
@@ -114,6 +116,8 @@ def frame(geometry: Geometry, stage: str, M: Float64, reach: float) -> Figure:
     spokes = M @ circle[:, ::25]
     axes.plot(np.stack([0 * spokes[0], spokes[0]]), np.stack([0 * spokes[1], spokes[1]]), color=FAINT, lw=0.7)
     _arrows(axes, geometry, M)
+    # Also what keeps the frames of a matrix that does nothing apart: equal frames are merged in a GIF.
+    axes.plot([-reach, (2 * share - 1) * reach], [-reach, -reach], color=CIRCLE, linewidth=5)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     axes.grid(visible=True, linewidth=0.3)
     sigma_1, sigma_2 = geometry.singular_values

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from mfi_command import BadInput
 from numpy.typing import NDArray
 
+from mfi_command import BadInput
 from svd_compress.matrices import Float64, svd, to_float64
 
+# Beyond it the axes of a drawing run out of digits.
+LARGEST = 1e9
 STAGES = ("rotate", "stretch", "rotate again")
 
 
@@ -50,11 +52,13 @@ def take_apart(A: NDArray[Any]) -> Geometry:
     Raises
     ------
     BadInput
-        If `A` is not a finite 2x2 matrix.
+        If `A` is not a finite 2x2 matrix with entries up to 1e9.
     """
     matrix = to_float64(A)
     if matrix.shape != (2, 2):
         raise BadInput(f"the matrix has shape {matrix.shape}; the animation draws the plane, (2, 2)")
+    if np.abs(matrix).max() > LARGEST:
+        raise BadInput(f"an entry is {np.abs(matrix).max():.3g}; scale the matrix to {LARGEST:g} at most")
     U, sigma, Vt = svd(matrix)
     stretch = sigma.copy()
     # A reflection in U or V is moved into the stretch; it changes a column of U or a row of V^T.
@@ -86,7 +90,10 @@ def maps(geometry: Geometry, frames: int) -> list[tuple[str, Float64]]:
     for position in np.linspace(0.0, 3.0, frames):
         turned, stretched, turned_again = np.clip(position - np.arange(3), 0.0, 1.0)
         S = np.diag(1.0 + (geometry.stretch - 1.0) * stretched)
-        first, second = rotation(geometry.first_angle * turned), rotation(geometry.second_angle * turned_again)
+        first, second = (
+            rotation(geometry.first_angle * turned),
+            rotation(geometry.second_angle * turned_again),
+        )
         # A stage lasts up to and including its last frame, which shows it complete.
         out.append((STAGES[max(0, min(2, int(np.ceil(position)) - 1))], second @ S @ first))
     return out

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mfi_command import BadInput
 
+from mfi_command import BadInput
 from svd_compress.lowrank import break_even_rank, spectrum_energies
 from svd_compress.matrices import Float64, smallest_rank, tail_sums
 

@@ -1,0 +1,169 @@
+"""The command svd-compress."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mfi_command.cli import Model, Report, Seed, Table, command, create_app, entry_point, progress
+
+app = create_app(
+    "svd-compress",
+    distribution="svd-compress",
+    summary="Low-rank compression of language models under a perplexity budget, or a proof that none fits.",
+)
+
+Layer = Annotated[str, typer.Option(help="Glob of layer names.")]
+
+
+@command(
+    app,
+    examples=[
+        "svd-compress spectrum reference",
+        "svd-compress spectrum reference --layer '*q_proj' --output decay.png",
+    ],
+)
+def spectrum(model: Model, layer: Layer = "*") -> Report:
+    """Singular values of each layer: decay, energy, and the break-even rank first."""
+    from svd_compress.spectra import spectrum as compute
+
+    with progress("spectra") as tick:
+        layers = compute(model, layer=layer, on_progress=tick)
+
+    def draw():  # type: ignore[no-untyped-def]  # a Figure, whose library is optional
+        from svd_compress.figures import decay_figure
+
+        return decay_figure(layers)
+
+    above = sum(item.rank_95 > item.break_even_rank for item in layers)
+    columns = ["layer", "shape", "break-even rank", "rank 90 %", "rank 95 %", "rank 99 %", "top-10 energy"]
+    rows = [
+        [
+            item.name,
+            "x".join(map(str, item.shape)),
+            item.break_even_rank,
+            item.rank_90,
+            item.rank_95,
+            item.rank_99,
+            item.top10_energy,
+        ]
+        for item in layers
+    ]
+    return Report(
+        fields={"layers": [item.to_dict() for item in layers]},
+        tables=[Table("Spectra", columns, rows)],
+        notes=[
+            f"{above} of {len(layers)} layers need more than their break-even rank for 95 % of the energy."
+        ],
+        draw=draw,
+    )
+
+
+@command(
+    app,
+    examples=[
+        "svd-compress compress reference --max-ppl-rise 1.0 --output smaller",
+        "svd-compress compress model/ --keep 0.9 --calibration a.txt --evaluate b.txt --output small",
+    ],
+)
+def compress(
+    model: Model,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="New folder for the compressed model.")
+    ],
+    calibration: Annotated[
+        str, typer.Option(metavar="FILE", help="Text that the factors and ranks are made from.")
+    ] = "reference:calibration",
+    evaluate: Annotated[
+        str, typer.Option(metavar="FILE", help="Other text, which the rise is measured on.")
+    ] = "reference:in-domain",
+    max_ppl_rise: Annotated[
+        float | None, typer.Option(help="Largest rise of the perplexity, upper end of its 95 % interval.")
+    ] = None,
+    keep: Annotated[
+        float | None, typer.Option(help="Share of the selected layers' parameters to keep, at most.")
+    ] = None,
+    energy: Annotated[
+        float | None, typer.Option(help="Share of the whitened energy that a factored layer keeps.")
+    ] = None,
+    layer: Layer = "*",
+    multiple: Annotated[int, typer.Option(help="Ranks are multiples of this.")] = 8,
+    min_saving: Annotated[
+        float, typer.Option(help="A layer is factored only if this share of its parameters is saved.")
+    ] = 0.2,
+    context: Annotated[int, typer.Option(help="Tokens of a window of text.")] = 256,
+    calibration_tokens: Annotated[int, typer.Option(help="Tokens of calibration text to read.")] = 16384,
+    evaluation_tokens: Annotated[
+        int | None, typer.Option(help="Tokens of evaluation text to read; all by default.")
+    ] = None,
+    seed: Seed = 0,
+) -> Report:
+    """Factor the layers that can bear it, or say that none can (exit code 1)."""
+    from svd_compress.compression import compress as compute
+    from svd_compress.words import stages
+
+    with stages() as tick:
+        result = compute(
+            model,
+            calibration=calibration,
+            evaluate=evaluate,
+            output=output,
+            max_ppl_rise=max_ppl_rise,
+            keep=keep,
+            energy=energy,
+            layer=layer,
+            multiple=multiple,
+            min_saving=min_saving,
+            context=context,
+            calibration_tokens=calibration_tokens,
+            evaluation_tokens=evaluation_tokens,
+            seed=seed,
+            on_progress=tick,
+        )
+    rows = [[item.name, item.break_even_rank, item.rank, item.kept, item.verdict] for item in result.layers]
+    notes = [result.reason + "."]
+    if result.bytes_after is not None:
+        notes.append(
+            f"Parameters kept: {result.kept:.1%} of the selected layers, {result.kept_compressed_layers:.1%} "
+            f"of the factored ones, {result.kept_model:.1%} of the model; "
+            f"{result.bytes_before} -> {result.bytes_after} bytes."
+        )
+    return Report(
+        fields=result.to_dict(),
+        tables=[Table("Layers", ["layer", "break-even rank", "rank", "kept", "verdict"], rows)],
+        notes=notes,
+        over_limit=None if result.feasible else result.reason,
+    )
+
+
+@command(app, examples=['svd-compress animate --matrix "[[3,1],[1,2]]" --output svd.gif'])
+def animate(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The film: svd.gif")],
+    matrix: Annotated[str, typer.Option(help="A 2x2 matrix as JSON.")] = "[[3,1],[1,2]]",
+    frames: Annotated[int, typer.Option(min=24, max=240, help="Frames of the motion.")] = 48,
+) -> Report:
+    """Film of a 2x2 matrix: the unit circle rotated, stretched, rotated into an ellipse."""
+    from mfi_command import BadInput, atomic_file
+    from svd_compress.figures import film
+    from svd_compress.geometry import take_apart
+    from svd_compress.words import matrix_from_json
+
+    if output.suffix.lower() != ".gif":
+        raise BadInput(f"--output is {output}; a film is written as .gif")
+    geometry = take_apart(matrix_from_json(matrix))
+    with atomic_file(output) as path, progress("frames") as tick:
+        film(geometry, path, frames=frames, on_progress=tick)
+    fields = {
+        "singular_values": geometry.singular_values.tolist(),
+        "first_angle_rad": geometry.first_angle,
+        "stretch": geometry.stretch.tolist(),
+        "second_angle_rad": geometry.second_angle,
+        "frames": frames,
+    }
+    rows = [[name, value] for name, value in fields.items()]
+    return Report(fields=fields, tables=[Table("Rotate, stretch, rotate", ["", "value"], rows)])
+
+
+main = entry_point(app)

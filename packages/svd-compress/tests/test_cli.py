@@ -1,0 +1,132 @@
+"""The commands as a user runs them: answers, exit codes, one line for bad input, nothing left behind."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+RUN = [sys.executable, "-c", "from svd_compress.cli import main; main()"]
+
+
+def run(*arguments, cwd):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return subprocess.run(
+        [*RUN, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def bad(done, *words):
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    for word in words:
+        assert word in done.stderr
+
+
+def test_spectrum_prints_json(tiny, tmp_path):
+    done = run("spectrum", tiny, "--layer", "*down_proj", "--json", cwd=tmp_path)
+    answer = json.loads(done.stdout)
+    assert (answer["tool"], answer["command"], answer["schema_version"]) == ("svd-compress", "spectrum", 1)
+    keys = {"name", "shape", "rank_90", "rank_95", "rank_99", "break_even_rank", "top10_energy"}
+    assert all(keys <= set(layer) for layer in answer["layers"])
+    assert [layer["shape"] for layer in answer["layers"]] == [[48, 80]] * 2
+
+
+def test_spectrum_draws(tiny, tmp_path):
+    pillow = pytest.importorskip("PIL.Image")
+    done = run("spectrum", tiny, "--output", "decay.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    pixels = np.asarray(pillow.open(tmp_path / "decay.png").convert("RGB"))
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+
+
+def test_compress_then_refuse(tiny, texts, tmp_path):
+    common = ["--calibration", texts["calibration"], "--evaluate", texts["evaluate"], "--context", 64]
+    common += ["--calibration-tokens", 1536, "--json"]
+    done = run("compress", tiny, "--keep", 0.7, "--output", "small", *common, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    keys = {"feasible", "kept", "perplexity_before", "perplexity_after", "rise", "layers"}
+    assert keys <= set(answer)
+    assert answer["feasible"]
+    assert {"name", "rank", "kept", "verdict"} <= set(answer["layers"][0])
+    assert (tmp_path / "small" / "factored.safetensors").stat().st_size == answer["bytes_after"]
+    done = run("compress", tiny, "--max-ppl-rise", 1e-9, "--output", "none", *common, cwd=tmp_path)
+    assert done.returncode == 1
+    assert not json.loads(done.stdout)["feasible"]
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "none").exists()
+
+
+def test_compress_refuses_bad_input(tiny, texts, tmp_path):
+    (tmp_path / "empty.txt").write_text("")
+    both = ["--calibration", texts["calibration"], "--evaluate", texts["evaluate"]]
+    same = ["--calibration", texts["calibration"], "--evaluate", texts["calibration"]]
+    none = ["--calibration", "empty.txt", "--evaluate", texts["evaluate"]]
+    keep = ["--keep", 0.5, "--output", "out"]
+    bad(run("compress", "missing", *keep, *both, cwd=tmp_path), "missing")
+    bad(run("compress", tiny, *keep, *same, cwd=tmp_path), "calibration and evaluation text")
+    bad(run("compress", tiny, *keep, *none, cwd=tmp_path), "empty")
+    bad(run("compress", tiny, "--keep", "nan", "--output", "out", *both, cwd=tmp_path), "--keep")
+    bad(run("compress", tiny, "--keep", "lots", "--output", "out", *both, cwd=tmp_path), "--keep")
+    bad(run("compress", tiny, "--keep", 0.5, *both, cwd=tmp_path), "--output")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.txt"]
+
+
+def test_animate_makes_a_film(tmp_path):
+    pillow = pytest.importorskip("PIL.Image")
+    done = run("animate", "--matrix", "[[3,1],[1,2]]", "--output", "svd.gif", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    # Eigenvalues of a symmetric matrix with trace 5 and determinant 5.
+    expected = [(5 + 5**0.5) / 2, (5 - 5**0.5) / 2]
+    np.testing.assert_allclose(json.loads(done.stdout)["singular_values"], expected, rtol=1e-14)
+    film = pillow.open(tmp_path / "svd.gif")
+    assert film.n_frames >= 24
+    assert (tmp_path / "svd.gif").stat().st_size < 2**20
+    first = np.asarray(film.convert("RGB"), int)
+    film.seek(film.n_frames - 1)
+    last = np.asarray(film.convert("RGB"), int)
+
+    # The blue curve: how far from the middle it reaches, in units of the circle of the first frame.
+    def reach(pixels):
+        blue = (pixels[..., 2] - pixels[..., 0] > 50) & (np.arange(len(pixels)) < 0.9 * len(pixels))[:, None]
+        rows, columns = np.nonzero(blue)
+        return (columns.max() - columns.min()) / 2
+
+    # Half the width of the ellipse is the norm of the first row of the matrix.
+    assert reach(last) / reach(first) == pytest.approx(10**0.5, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        "",
+        "[[1,2],[3]]",
+        "[1,2]",
+        "[[NaN,1],[1,1]]",
+        "[[1e308,0],[0,1]]",
+        '[["a",1],[1,1]]',
+        "[[1,2,3],[4,5,6]]",
+    ],
+)
+def test_animate_refuses_what_is_no_plane(matrix, tmp_path):
+    bad(run("animate", "--matrix", matrix, "--output", "svd.gif", cwd=tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_loads_no_heavy_library():
+    code = "import sys\nimport svd_compress.cli, svd_compress\nprint([m for m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    for name in ("torch", "transformers", "matplotlib", "scipy", "safetensors"):
+        assert f"'{name}'" not in loaded
+
+
+def test_public_names():
+    import svd_compress
+
+    public = {name for name in vars(svd_compress) if not name.startswith("_")}
+    modules = {name for name in public if type(getattr(svd_compress, name)).__name__ == "module"}
+    assert set(svd_compress.__all__) == public - modules

@@ -1,0 +1,206 @@
+"""compress and back again on a tiny model, and the headline on the trained one."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+from checkpoint_lens import load_model, open_checkpoint, perplexity, read_text
+from mfi_command import BadInput
+from svd_compress import compress, compressibility, load_compressed
+from svd_compress.factored import FactoredLinear
+
+SMALL = {"context": 64, "calibration_tokens": 1536}
+
+
+@pytest.fixture(scope="module")
+def halved(tiny, texts, tmp_path_factory):
+    """The tiny model with 60 % of its layers' parameters, and the answer of `compress`."""
+    folder = tmp_path_factory.mktemp("compressed") / "model"
+    return folder, compress(tiny, **texts, output=folder, keep=0.6, **SMALL)
+
+
+def test_a_reload_gives_the_perplexity_that_was_reported(halved, texts):
+    folder, result = halved
+    again = perplexity(load_compressed(folder), texts["evaluate"].read_text(), context=64)
+    assert again.perplexity == pytest.approx(result.perplexity_after, rel=1e-6)
+    assert again.tokens == result.evaluation_tokens
+    assert result.perplexity_before != pytest.approx(result.perplexity_after, rel=1e-4)
+
+
+def test_the_reload_is_the_product_of_the_factors(halved, tiny):
+    folder, result = halved
+    stored = load_file(folder / "factored.safetensors")
+    dense = load_model(tiny)
+    for layer in result.layers:
+        if layer.rank is not None:
+            product = stored[f"{layer.name}.left"] @ stored[f"{layer.name}.right"]
+            dense.linear_layers()[layer.name].weight.copy_(torch.from_numpy(product))
+    ids = torch.arange(40)[None]
+    expected = dense(ids)
+    assert (load_compressed(folder)(ids) - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+def test_sizes_are_what_the_disk_says(halved, tiny):
+    folder, result = halved
+    stored, before = load_file(folder / "factored.safetensors"), open_checkpoint(tiny)
+    after = sum(tensor.size for tensor in stored.values())
+    whole = sum(math.prod(info.shape) for info in before.tensors.values())
+    assert result.kept_model == pytest.approx(after / whole, rel=1e-12)
+    assert result.bytes_before == sum(info.nbytes for info in before.tensors.values())
+    assert result.bytes_after == (folder / "factored.safetensors").stat().st_size < result.bytes_before
+    assert 0 < result.bytes_after - 4 * after < 8192  # the header
+    selected = sum(math.prod(layer.shape) for layer in result.layers)
+    kept = sum(layer.kept * math.prod(layer.shape) for layer in result.layers)
+    assert result.kept == pytest.approx(kept / selected)
+    assert result.kept <= 0.6
+    for layer in result.layers:
+        assert layer.rank is None or (layer.rank < layer.break_even_rank and layer.rank % 8 == 0)
+        assert layer.rank is None or layer.kept <= 0.8
+
+
+def test_everything_else_is_stored_as_it_was(halved, tiny):
+    folder, result = halved
+    stored, before = load_file(folder / "factored.safetensors"), load_file(tiny / "model.safetensors")
+    factored = {layer.name for layer in result.layers if layer.rank is not None}
+    for name, tensor in before.items():
+        if name.removesuffix(".weight") in factored:
+            assert name not in stored
+        else:
+            np.testing.assert_array_equal(stored[name], tensor)
+    assert json.loads((folder / "config.json").read_text()) == json.loads((tiny / "config.json").read_text())
+    assert (folder / "tokenizer.json").read_bytes() == (tiny / "tokenizer.json").read_bytes()
+
+
+def test_the_manifest_says_what_was_found(halved):
+    folder, result = halved
+    manifest = json.loads((folder / "svd_compress.json").read_text())
+    assert manifest["ranks"] == {layer.name: layer.rank for layer in result.layers if layer.rank}
+    assert manifest["perplexity_after"] == result.perplexity_after
+    assert manifest["kept"] == result.kept
+
+
+def test_a_loader_that_does_not_know_the_layout_fails(halved):
+    folder, _ = halved
+    with pytest.raises(BadInput):
+        load_model(folder)
+    transformers = pytest.importorskip("transformers")
+    with pytest.raises(OSError, match=r"model\.safetensors|no file named"):
+        transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
+
+
+@pytest.mark.parametrize("damage", ["lost", "renamed", "nan", "shape", "left over", "manifest", "layout"])
+def test_a_damaged_folder_is_refused(halved, tmp_path, damage):
+    folder, result = halved
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    tensors = load_file(copy / "factored.safetensors")
+    name = next(layer.name for layer in result.layers if layer.rank)
+    if damage == "lost":
+        del tensors[f"{name}.left"]
+    elif damage == "renamed":
+        tensors[f"{name}.lefty"] = tensors.pop(f"{name}.left")
+    elif damage == "nan":
+        tensors[f"{name}.right"][0, 0] = np.nan
+    elif damage == "shape":
+        tensors[f"{name}.left"] = np.ascontiguousarray(tensors[f"{name}.left"][:, :-1])
+    elif damage == "left over":
+        tensors["model.layers.0.extra.weight"] = np.ones((2, 2), np.float32)
+    elif damage == "manifest":
+        (copy / "svd_compress.json").unlink()
+    else:
+        (copy / "svd_compress.json").write_text('{"layout": 99, "ranks": {}}')
+    save_file(tensors, copy / "factored.safetensors")
+    with pytest.raises(BadInput) as error:
+        load_compressed(copy)
+    assert "\n" not in str(error.value)
+
+
+def test_factored_layers_keep_their_bias():
+    rng = torch.Generator().manual_seed(0)
+    left, right, bias, x = (torch.randn(s, generator=rng) for s in [(6, 2), (2, 4), (6,), (3, 4)])
+    layer = FactoredLinear(left, right, bias)
+    torch.testing.assert_close(layer(x), x @ (left @ right).T + bias)
+    assert layer.rank == 2
+
+
+def test_a_flat_spectrum_is_refused_and_nothing_written(writer, texts, tmp_path):
+    flat = writer(tmp_path / "flat", decay=0.0)
+    result = compress(flat, **texts, output=tmp_path / "out", max_ppl_rise=1e-4, **SMALL)
+    assert not result.feasible
+    assert result.kept == 1.0
+    assert {layer.verdict for layer in result.layers} == {"leave dense"}
+    assert "dense" in result.reason
+    assert not (tmp_path / "out").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["flat"]
+
+
+def test_energy_keeps_at_least_what_was_asked(tiny, texts):
+    result = compress(tiny, **texts, energy=0.9, **SMALL)
+    more = compress(tiny, **texts, energy=0.99999, **SMALL)
+    assert result.feasible
+    assert result.output is None
+    assert result.kept < more.kept
+    assert abs(more.rise) < abs(result.rise)
+
+
+def test_the_result_is_the_same_again(tiny, texts):
+    one, two = (compress(tiny, **texts, keep=0.7, seed=3, **SMALL) for _ in range(2))
+    assert one.to_dict() == two.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "exactly one"),
+        ({"keep": 0.5, "energy": 0.5}, "exactly one"),
+        ({"keep": 1.5}, "--keep"),
+        ({"max_ppl_rise": 0.0}, "--max-ppl-rise"),
+        ({"max_ppl_rise": math.inf}, "--max-ppl-rise"),
+        ({"max_ppl_rise": math.nan}, "--max-ppl-rise"),
+        ({"energy": -1.0}, "--energy"),
+        ({"keep": 0.5, "multiple": 0}, "--multiple"),
+        ({"keep": 0.5, "min_saving": 1.0}, "--min-saving"),
+        ({"keep": 0.001}, "smallest plan"),
+        ({"keep": 0.5, "layer": "*nothing*"}, "no linear layer matches"),
+        ({"keep": 0.5, "context": 100000}, "context"),
+    ],
+)
+def test_bad_options(tiny, texts, options, message):
+    with pytest.raises(BadInput, match=message):
+        compress(tiny, **texts, **(SMALL | options))
+
+
+def test_the_same_text_twice_is_refused(tiny, texts, tmp_path):
+    same, link, copy = texts["calibration"], tmp_path / "link.txt", tmp_path / "copy.txt"
+    link.symlink_to(same)
+    shutil.copyfile(same, copy)
+    part = tmp_path / "part.txt"
+    part.write_text(same.read_text()[:900] + read_text(texts["evaluate"])[:900])
+    for other, message in [(same, "both"), (link, "both"), (copy, "100%"), (part, "also stands")]:
+        with pytest.raises(BadInput, match=message):
+            compress(tiny, calibration=same, evaluate=other, keep=0.5)
+
+
+def test_output_is_checked_before_the_work(texts, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("mine")
+    for output in (tmp_path / "full", tmp_path / "full" / "file", tmp_path / "no" / "parent"):
+        with pytest.raises(BadInput, match="cannot write"):
+            compress("does-not-exist", **texts, output=output, keep=0.5)
+
+
+def test_compressibility_bounds_every_verdict(tiny, texts):
+    strict, loose = (
+        compressibility(tiny, calibration=texts["calibration"], max_loss_rise=b, context=64, tokens=1024)
+        for b in (1e-4, 0.05)
+    )
+    for a, b in zip(strict, loose, strict=True):
+        assert a.rank is None or a.predicted_loss_rise <= 1e-4
+        assert b.kept <= a.kept
+        assert a.verdict == ("leave dense" if a.rank is None else f"compress to rank {a.rank}")
+        assert a.rank is not None or a.kept == 1.0
