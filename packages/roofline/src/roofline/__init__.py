@@ -1,6 +1,6 @@
 """What limits a model on this hardware: measured ceilings and exact operation counts.
 
-Importing this package loads numpy at most; torch and matplotlib are loaded by the functions that need them.
+Importing this package loads neither numpy, torch nor matplotlib: the functions that need them do.
 """
 
 from roofline.analysis import Analysis, Placed, analyze, place

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 
 from mfi_command import BadInput
 from roofline.devices import Device
@@ -27,6 +26,8 @@ class Rate:
     @classmethod
     def of(cls, amount: float, seconds: list[float]) -> Rate:
         """Rate of `amount` done in each of `seconds`: the median, and the 10 % and 90 % quantiles."""
+        import numpy as np  # not at the top: `import roofline` stays light, and `--help` quick
+
         low, median, high = np.quantile(amount / np.asarray(seconds), (0.1, 0.5, 0.9))
         return cls(float(median), float(low), float(high), len(seconds))
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = {"memory": "#0b6e99", "compute": "#b5451b"}
-# Where a label may stand, in points from its dot: nearest first, and below before above, since over a dot on the
-# roof stands the name of the roof.
+# Where a label may stand, in points from its dot: nearest first, and below before above, since over a dot on
+# the roof stands the name of the roof.
 _OFFSETS = sorted(
     (
         (dx, dy)
@@ -89,7 +89,7 @@ def draw_roofline(analysis: Analysis) -> Figure:
 def _ceilings(axes: Axes, device: Device, dtypes: Sequence[str], intensities: Sequence[float]) -> None:
     ridges = [device.ridge_flop_per_byte(dtype) for dtype in dtypes]
     left = min([*intensities, *ridges]) / 4
-    right = max([*intensities, *ridges]) * 6
+    right = max([*intensities, *ridges]) * 30
     top = max(device.peak_flop_per_s(dtype) for dtype in dtypes)
     axes.set(xscale="log", yscale="log", xlim=(left, right))
     axes.set_ylim(left * device.bandwidth_bytes_per_s / 6, top * 4)

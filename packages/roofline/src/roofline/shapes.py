@@ -122,6 +122,12 @@ def _get(config: Mapping[str, Any], key: str) -> Any:
     return None
 
 
+def _filled(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """The config with what its family's files leave out; a key under another spelling counts as given."""
+    missing = {key: value for key, value in _DEFAULTS.get(kind, {}).items() if _get(config, key) is None}
+    return {**config, **missing}
+
+
 def _required(config: Mapping[str, Any], key: str, *, largest: int = 10**9) -> int:
     value = _get(config, key)
     if value is None:
@@ -156,7 +162,7 @@ def model_shape(config: Mapping[str, Any]) -> ModelShape:
     hidden = _required(config, "hidden_size")
     kind = _model_type(config)
     family = FAMILIES[kind]
-    config = {**_DEFAULTS.get(kind, {}), **config}
+    config = _filled(config, kind)
     heads = _required(config, "num_attention_heads")
     head_dim = config.get("head_dim")
     if head_dim is None and hidden % heads:
