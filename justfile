@@ -94,6 +94,7 @@ release-propose:
 build package:
     uv build --package {{ package }} --out-dir dist
 
-# Lower bounds hold: tests with the oldest versions that every package allows
+# Lower bounds hold: the committed state's tests with the oldest versions that every package allows
 lowest:
-    UV_PROJECT_ENVIRONMENT=.venv-lowest uv run --resolution lowest-direct --isolated pytest -q
+    rm -rf .cache/lowest && git clone --quiet . .cache/lowest
+    cd .cache/lowest && uv run --resolution lowest-direct pytest -q
