@@ -1,5 +1,8 @@
 """A language model small enough to be judged by brute force."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -17,7 +20,10 @@ class Block(nn.Module):
         super().__init__()
         for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
             setattr(self, name, nn.Linear(width, width, bias=False))
-        self.up_proj, self.down_proj = nn.Linear(width, 3 * width, bias=False), nn.Linear(3 * width, width, bias=False)
+        self.up_proj, self.down_proj = (
+            nn.Linear(width, 3 * width, bias=False),
+            nn.Linear(3 * width, width, bias=False),
+        )
 
     def forward(self, x):
         h = nn.functional.rms_norm(x, x.shape[-1:])
@@ -60,3 +66,73 @@ def tiny():
 def text():
     generator = torch.Generator().manual_seed(5)
     return "".join(chr(65 + int(n)) for n in torch.randint(0, 61, (2000,), generator=generator))
+
+
+WIDTH, HIDDEN, WORDS = 16, 40, 50
+
+
+def safetensors_bytes(tensors):
+    """The file format by hand: the length of the header, the header as JSON, the data."""
+    header, data = {}, b""
+    for name, array in tensors.items():
+        raw = array.astype("<f4").tobytes()
+        header[name] = {
+            "dtype": "F32",
+            "shape": array.shape,
+            "data_offsets": [len(data), len(data) + len(raw)],
+        }
+        data += raw
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A Llama of two blocks in the Hugging Face layout, random weights; words w0 ... w49."""
+    generator = np.random.default_rng(0)
+    shapes = {"model.embed_tokens.weight": (WORDS, WIDTH), "model.norm.weight": (WIDTH,)}
+    for block in range(2):
+        root = f"model.layers.{block}."
+        shapes |= {f"{root}self_attn.{name}_proj.weight": (WIDTH, WIDTH) for name in "qo"}
+        shapes |= {f"{root}self_attn.{name}_proj.weight": (WIDTH // 2, WIDTH) for name in "kv"}
+        shapes |= {f"{root}mlp.{name}_proj.weight": (HIDDEN, WIDTH) for name in ("gate", "up")}
+        shapes |= {f"{root}mlp.down_proj.weight": (WIDTH, HIDDEN)}
+        shapes |= {f"{root}{name}_layernorm.weight": (WIDTH,) for name in ("input", "post_attention")}
+    tensors = {
+        name: np.ones(shape) if len(shape) == 1 else generator.standard_normal(shape) * shape[1] ** -0.5 * 2
+        for name, shape in shapes.items()
+    }
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": WIDTH,
+        "intermediate_size": HIDDEN,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": WORDS,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": True,
+        "hidden_act": "silu",
+    }
+    tokenizer = {
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": {"type": "Whitespace"},
+        "model": {"type": "WordLevel", "vocab": {f"w{at}": at for at in range(WORDS)}, "unk_token": "w0"},
+    }
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(safetensors_bytes(tensors))
+    (model / "config.json").write_text(json.dumps(config))
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
+    return model
+
+
+@pytest.fixture
+def words(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_text(" ".join(f"w{at}" for at in np.random.default_rng(1).integers(0, WORDS, 600)))
+    return path

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from mfi_command import BadInput
 from quant_risk_analyzer.gauss_newton import label_scores, score_products
 from quant_risk_analyzer.texts import random_windows
@@ -32,7 +33,9 @@ def test_scores_are_inner_products_with_weight_gradients(tiny):
             gradients = torch.autograd.grad(total, weights)
             for name, gradient in zip(layers, gradients, strict=True):
                 expected = (errors[name] * gradient).sum((1, 2)).numpy()
-                np.testing.assert_allclose(found[name].scores[:, window, probe], expected, rtol=1e-8, atol=1e-10)
+                np.testing.assert_allclose(
+                    found[name].scores[:, window, probe], expected, rtol=1e-8, atol=1e-10
+                )
 
 
 def test_risk_is_the_exact_fisher_form_within_its_sampling_error(tiny):
@@ -105,5 +108,7 @@ def test_a_layer_that_does_not_run_or_runs_twice_is_refused(tiny):
         score_products(tiny, ids, lambda name: torch.zeros(1, *stranger[name].weight.shape), stranger)
     tiny.layers = torch.nn.ModuleList([tiny.layers[0], tiny.layers[0]])
     with pytest.raises(BadInput, match="more than once"):
-        score_products(tiny, ids, lambda name: torch.zeros(1, *layers[name].weight.shape), tiny.linear_layers())
+        score_products(
+            tiny, ids, lambda name: torch.zeros(1, *layers[name].weight.shape), tiny.linear_layers()
+        )
     assert all(parameter.requires_grad for parameter in tiny.parameters())

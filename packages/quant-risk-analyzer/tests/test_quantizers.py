@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mfi_command import BadInput
 from quant_risk_analyzer import FORMATS, quantize, search_scale
 
@@ -44,14 +45,17 @@ def blocks_of(shape, granularity):
 
 
 def check_block(weights, codes, values, scale, zero, low, high):
-    """Every code is the nearest to weight / scale + zero, in exact arithmetic, except within rounding of a tie."""
+    """Every code is the nearest to weight / scale + zero in exact arithmetic, but for ties."""
     for w, code, value in zip(weights, codes, values, strict=True):
         exact = Fraction(float(w)) / Fraction(float(scale)) + zero
         nearest = min(max(round(exact), low), high)
         distance = abs(abs(exact - int(np.floor(float(exact)))) - Fraction(1, 2))
         assert code == nearest or distance < 1e-4, (w, scale, code, nearest)
         reconstructed = (int(code) - zero) * Fraction(float(scale))
-        assert abs(Fraction(float(value)) - reconstructed) <= abs(reconstructed) * Fraction(1, 2**23) + Fraction(2) ** -149
+        assert (
+            abs(Fraction(float(value)) - reconstructed)
+            <= abs(reconstructed) * Fraction(1, 2**23) + Fraction(2) ** -149
+        )
 
 
 @given(st.integers(0, 2**32), SHAPES, KINDS, FORMAT, GRANULARITY)
@@ -74,7 +78,9 @@ def test_asymmetric_codes_are_the_nearest_points_and_zero_is_exact(seed, shape, 
     found = quantize(W, name, granularity=granularity, symmetric=False)
     high = 2 ** FORMATS[name].bits - 1
     zeros = found.zero_points.reshape(-1)
-    for scale, zero, block in zip(found.scales.reshape(-1), zeros, blocks_of(shape, granularity), strict=True):
+    for scale, zero, block in zip(
+        found.scales.reshape(-1), zeros, blocks_of(shape, granularity), strict=True
+    ):
         where = tuple(np.array(block).T)
         check_block(W[where], found.codes[where], found.dequantized[where], scale, int(zero), 0, high)
         # Both ends of the range are on the grid, to half a step for the rounded zero point.
@@ -128,7 +134,9 @@ def test_mse_scale_is_the_best_of_its_grid_and_never_worse_than_absmax(seed, kin
         errors = {}
         for fraction in [0.2 + 0.8 * i / 19 for i in range(20)]:
             step = start * fraction
-            errors[fraction] = sum((x / start - max(-limit, min(limit, round(x / step))) * fraction) ** 2 for x in w)
+            errors[fraction] = sum(
+                (x / start - max(-limit, min(limit, round(x / step))) * fraction) ** 2 for x in w
+            )
         reached = sum((x / start - max(-limit, min(limit, round(x / scale))) * scale / start) ** 2 for x in w)
         assert reached <= min(errors.values()) * (1 + 1e-6) + 1e-12
 

@@ -70,7 +70,7 @@ def rate(
         notes=[
             str(report.summary["text"]),
             f"From {report.tokens} tokens ({report.tier}), {report.probes} label draws each; confidence in "
-            f"the order: {report.confidence}. A below {limits.safe:g}, C above {limits.risky:g} nats a token.",
+            f"the order: {report.confidence}. A below {limits.safe:g}, C above {limits.risky:g} nats/token.",
         ],
         draw=lambda: draw_risks(report),
         over_limit=over_limit(report, fail_on),
