@@ -109,7 +109,8 @@ def map_rows(
     for start in range(0, count, step):
         block = slice(start, start + step)
         with np.errstate(all="ignore"):
-            out[block] = x.round(function(flat[block].astype(np.float64)))
+            # In C order, since the order of a sum follows the layout.
+            out[block] = x.round(function(flat[block].astype(np.float64, order="C")))
     if reduces:
         return out.reshape(rows.shape[:-1])
     return np.moveaxis(out.reshape(rows.shape), -1, axis)

@@ -49,8 +49,8 @@ def vector_norm(x: Any, p: float = 2, *, axis: int = -1) -> Any:
     Examples
     --------
     >>> import numpy as np
-    >>> vector_norm(np.array([600, 800], dtype=np.float16))
-    np.float16(1000.0)
+    >>> float(vector_norm(np.array([600, 800], dtype=np.float16)))
+    1000.0
     """
     if not p >= 1:
         raise BadInput(f"p must be at least 1 (or inf), got {p}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 
 from mfi_command import BadInput
-from stable_ops.arrays import Float64, map_elements, unwrap
+from stable_ops.arrays import Float64, Operand, map_elements, unwrap
+from stable_ops.fp.formats import FP64
 
 
 def gelu(x: Any, *, approximate: Literal["none", "tanh"] = "none") -> Any:
@@ -45,14 +47,14 @@ def gelu(x: Any, *, approximate: Literal["none", "tanh"] = "none") -> Any:
 
     Examples
     --------
-    >>> gelu(-10.0)  # 0.5 * x * (1 + erf(x / sqrt(2))) answers -0
-    np.float64(-7.61985302416053e-23)
+    >>> print(f"{gelu(-10.0):.12e}")  # 0.5 * x * (1 + erf(x / sqrt(2))) answers -0
+    -7.619853024161e-23
     """
     if approximate not in ("none", "tanh"):
         raise BadInput(f"no approximation is named {approximate!r}: use 'none' or 'tanh'")
     operand = unwrap(x)
-    function = _gelu if approximate == "none" else _gelu_tanh
-    return operand.like(map_elements(function, operand), own_dtype=True)
+    function = _normal_distribution if approximate == "none" else _tanh_distribution
+    return operand.like(map_elements(_gated(function, operand), operand), own_dtype=True)
 
 
 def silu(x: Any) -> Any:
@@ -67,7 +69,7 @@ def silu(x: Any) -> Any:
     (np.float64(-0.0), np.float64(0.7310585786300049))
     """
     operand = unwrap(x)
-    return operand.like(map_elements(_silu, operand), own_dtype=True)
+    return operand.like(map_elements(_gated(_logistic, operand), operand), own_dtype=True)
 
 
 def swiglu(gate: Any, up: Any) -> Any:
@@ -100,19 +102,44 @@ def swiglu(gate: Any, up: Any) -> Any:
     first, second = unwrap(gate, "gate"), unwrap(up, "up")
     if first.values.shape != second.values.shape:
         raise BadInput(f"gate {first.values.shape} and up {second.values.shape} differ: pass one shape")
-    product = map_elements(lambda g, u: _silu(g) * u, first, second)
+    silu_of = _gated(_logistic, first)
+    product = map_elements(lambda g, u: silu_of(g) * u, first, second)
     return first.like(product, own_dtype=True)
 
 
-def _gelu(x: Float64) -> Float64:
+def _gated(distribution: Callable[[Float64], Float64], operand: Operand) -> Callable[[Float64], Float64]:
+    """x times a distribution function of x; for formats narrower than float64, off their ties."""
+
+    def gated(x: Float64) -> Float64:
+        share = distribution(x)
+        if operand.format != FP64:
+            share = _off_ties(share, x)
+        return np.where(np.isneginf(x), -0.0, x * share)
+
+    return gated
+
+
+def _off_ties(share: Float64, x: Float64) -> Float64:
+    """Keep a share that float64 cannot tell from 1/2 or 1 on its own side of it.
+
+    x / 2 of a subnormal x, or a product of two float16 numbers, is often exactly between two numbers of the
+    format, and the lost part decides. Products of two float32 numbers have 48 bits, so a step of
+    2^-50 passes no other tie.
+    """
+    step = 2.0**-50
+    below_one = np.minimum(share, 1.0 - step)
+    return np.where(np.abs(x) < 2.0**-48, 0.5 * (1.0 + np.copysign(step, x)), below_one)
+
+
+def _normal_distribution(x: Float64) -> Float64:
     from scipy.special import erfc, erfcx
 
-    tail = np.minimum(x, 0.0)
+    # exp(-x^2/2) is zero long before -40, while erfcx times zero further out would be NaN.
+    tail = np.clip(x, -40.0, 0.0)
     high, low = _square(tail)
-    below = 0.5 * tail * erfcx(-tail / math.sqrt(2)) * np.exp(-0.5 * high) * (1.0 - 0.5 * low)
-    above = 0.5 * x * erfc(-x / math.sqrt(2))
-    # exp(-x^2/2) is zero long before -40; beyond it the factor erfcx(inf) * inf would be NaN.
-    return np.where(x < -40.0, -0.0, np.where(x < 0, below, above))
+    below = 0.5 * erfcx(-tail / math.sqrt(2)) * np.exp(-0.5 * high) * (1.0 - 0.5 * low)
+    above = 0.5 * erfc(-np.maximum(x, 0.0) / math.sqrt(2))
+    return np.where(x < 0, below, above)
 
 
 def _square(x: Float64) -> tuple[Float64, Float64]:
@@ -124,17 +151,10 @@ def _square(x: Float64) -> tuple[Float64, Float64]:
     return high, ((head * head - high) + 2.0 * head * rest) + rest * rest
 
 
-def _gelu_tanh(x: Float64) -> Float64:
-    exponent = 2.0 * math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)
-    return _times_sigmoid(x, exponent)
+def _tanh_distribution(x: Float64) -> Float64:
+    return _logistic(2.0 * math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x))
 
 
-def _silu(x: Float64) -> Float64:
-    return _times_sigmoid(x, x)
-
-
-def _times_sigmoid(x: Float64, exponent: Float64) -> Float64:
-    """x times 1/(1 + e^-exponent), for an exponent of the sign of x."""
-    small = np.exp(-np.abs(exponent))
-    falling = np.where(np.isneginf(x), -0.0, x * small)
-    return np.where(exponent < 0, falling, x) / (1.0 + small)
+def _logistic(t: Float64) -> Float64:
+    small = np.exp(-np.abs(t))
+    return np.where(t < 0, small, 1.0) / (1.0 + small)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from stable_ops.arrays import Float64, map_rows, unwrap
+from stable_ops.fp.formats import FP64
 
 
 def softmax(x: Any, *, axis: int = -1) -> Any:
@@ -68,7 +69,8 @@ def log_softmax(x: Any, *, axis: int = -1) -> Any:
     np.float64(-1.9287498479639178e-22)
     """
     operand = unwrap(x)
-    return operand.like(map_rows(_log_softmax_rows, operand, axis), own_dtype=True)
+    rows = _log_softmax_rows if operand.format == FP64 else _log_softmax_rows_off_ties
+    return operand.like(map_rows(rows, operand, axis), own_dtype=True)
 
 
 def logsumexp(x: Any, *, axis: int = -1) -> Any:
@@ -110,6 +112,17 @@ def _softmax_rows(x: Float64) -> Float64:
 def _log_softmax_rows(x: Float64) -> Float64:
     shifted = x - _row_max(x)
     return shifted - np.log1p(_sum_without_max(shifted))[:, None]
+
+
+def _log_softmax_rows_off_ties(x: Float64) -> Float64:
+    """The same, rounded to odd where the logarithm vanishes beside x - m.
+
+    x - m is often exactly between two numbers of a 16-bit format; the truth lies below it.
+    """
+    shifted = x - _row_max(x)
+    result = shifted - np.log1p(_sum_without_max(shifted))[:, None]
+    lost = (result == shifted) & (shifted < 0) & (shifted.view(np.int64) % 2 == 0)
+    return np.where(lost, np.nextafter(result, -np.inf), result)
 
 
 def _logsumexp_rows(x: Float64) -> Float64:

@@ -99,10 +99,11 @@ def newton_search(
     iterations = 1
     while not converged.all() and iterations < max_iterations:
         x = np.clip(best + step, lower, upper)
+        searching = ~converged
         converged |= np.abs(x - best) <= tolerance * np.maximum(1.0, np.abs(best))
         new_value, slope, curvature = derivatives(x)
         iterations += 1
-        better = ~converged & (new_value < value)
+        better = searching & (new_value < value)
         step = np.where(better, _newton_step(x, slope, curvature), step / 2)
         best, value = np.where(better, x, best), np.where(better, new_value, value)
     return NewtonResult(best, value, converged, iterations)

@@ -1,0 +1,134 @@
+"""The command stable-ops."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from mfi_command.cli import Report, Seed, Table, command, create_app, entry_point, progress
+
+app = create_app(
+    "stable-ops",
+    distribution="mfi-stable-ops",
+    summary="Number formats, sums, factorisations and kernels, and how far each is from the truth.",
+)
+
+_FORMAT_HELP = "fp64, fp32, fp16, bf16, fp8_e4m3fn, fp8_e5m2 or fp4_e2m1."
+
+
+@command(app, name="format", examples=["stable-ops format fp16", "stable-ops format fp8_e4m3fn --json"])
+def format_(name: Annotated[str, typer.Argument(metavar="F", help=_FORMAT_HELP)]) -> Report:
+    """Constants of a number format."""
+    from stable_ops.fp import get_format
+
+    constants = get_format(name).to_dict()
+    # As text: rounded to a few digits these numbers would be wrong.
+    rows = [[key, str(value)] for key, value in constants.items() if key != "format"]
+    return Report(fields=constants, tables=[Table(str(constants["format"]), ["constant", "value"], rows)])
+
+
+@command(
+    app,
+    examples=[
+        "stable-ops accumulate --format fp16 --value 1e-4 --count 10000",
+        "stable-ops accumulate --format fp16 --value 1e-4 --count 10000 --order kahan",
+    ],
+)
+def accumulate(
+    format: Annotated[str, typer.Option(help=_FORMAT_HELP)] = "fp16",
+    value: Annotated[float, typer.Option(help="What is added each time.")] = 1e-4,
+    count: Annotated[int, typer.Option(min=1, max=10_000_000, help="How often.")] = 10_000,
+    order: Annotated[str, typer.Option(help="sequential, pairwise, kahan or blocked.")] = "sequential",
+    accumulator: Annotated[str | None, typer.Option(help="Format of the running sum, if another.")] = None,
+    block: Annotated[int, typer.Option(min=1, help="Running sums of the order 'blocked'.")] = 128,
+) -> Report:
+    """Rounding error of a sum of equal values, rounded after each addition."""
+    import numpy as np
+
+    from stable_ops.fp import accumulate as compute
+
+    options: dict[str, Any] = {"format": format, "order": order, "accumulator": accumulator, "block": block}
+    result = compute(np.full(count, value), **options)
+    fields = result.to_dict()
+    rows = [[key, fields[key]] for key in ("sum", "exact", "relative_error", "stagnated_at")]
+    notes = []
+    if result.stagnated_at is not None:
+        lost = count - result.stagnated_at
+        notes.append(
+            f"From addition {result.stagnated_at} on the sum stayed the same: {lost} values were lost."
+        )
+    title = f"{count} x {value:g} in {result.format}, {order}"
+    return Report(fields=fields, tables=[Table(title, ["", ""], rows)], notes=notes)
+
+
+@command(app, examples=["stable-ops qr --condition 1e6 --dtype float32"])
+def qr(
+    condition: Annotated[float, typer.Option(help="Condition number of the test matrix, at least 1.")] = 1e6,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    rows: Annotated[int, typer.Option(min=1, max=4096, help="Rows of the matrix.")] = 200,
+    columns: Annotated[int, typer.Option(min=1, max=1024, help="Columns, at most its rows.")] = 100,
+    seed: Seed = 0,
+) -> Report:
+    """Orthogonality lost by three QR factorisations of one ill-conditioned matrix."""
+    from stable_ops.linalg.comparison import compare_qr
+
+    methods = compare_qr(condition=condition, dtype=dtype, rows=rows, columns=columns, seed=seed)
+    lines = [[m.name, m.orthogonality, m.backward_error] for m in methods]
+    table = Table(
+        f"Condition {condition:g}, {dtype}, {rows} x {columns}",
+        ["method", "orthogonality |I - Q'Q|", "backward error, LAPACK ratio"],
+        lines,
+    )
+    return Report(
+        fields={"methods": [m.to_dict() for m in methods]},
+        tables=[table],
+        notes=["Frobenius norm; |A - QR| / (rows eps |A|) in 1-norms, sound below 30."],
+    )
+
+
+@command(
+    app,
+    examples=[
+        "stable-ops check scipy.special:softmax --against softmax",
+        "stable-ops check torch:softmax --against softmax --library torch --dtype float16 --dtype bfloat16",
+    ],
+)
+def check(
+    function: Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", help="What to import and try.")],
+    against: Annotated[str, typer.Option(help="softmax, log_softmax, logsumexp, layer_norm, ...")],
+    dtype: Annotated[
+        list[str] | None, typer.Option(help="Repeat for several. [default: float16 float32]")
+    ] = None,
+    library: Annotated[str, typer.Option(help="What the function takes: numpy or torch.")] = "numpy",
+    max_ulp: Annotated[float, typer.Option(min=0.0, help="Allowed error; 0.5 is correct rounding.")] = 1.0,
+) -> Report:
+    """Try anybody's kernel on hard inputs against an oracle; exit code 1 if it fails."""
+    from stable_ops.testing import check as try_kernel
+    from stable_ops.testing.target import load_function, read_library
+
+    target = load_function(function)
+    with progress("cases") as tick:
+        report = try_kernel(
+            target,
+            against=against,
+            dtypes=dtype or ["float16", "float32"],
+            max_ulp=max_ulp,
+            library=read_library(library),
+            on_progress=tick,
+        )
+    numbers: list[list[object]] = [
+        ["largest error, ulp", report.max_ulp],
+        ["outputs misrounded", f"{report.misrounded:.3%} of {report.outputs}"],
+        ["same bits alone as in a batch", report.batch_invariant],
+    ]
+    tables = [Table(f"{function} against {against}", ["", ""], numbers)]
+    if report.failures:
+        failures = [[f.case, f.dtype, f.sort, f.detail] for f in report.failures]
+        tables.append(Table("Failures", ["case", "dtype", "sort", "detail"], failures))
+    count = len(report.failures)
+    failed = f"{function} fails {count} of the trials against {against}" if count else None
+    return Report(fields=report.to_dict(), tables=tables, over_limit=failed)
+
+
+main = entry_point(app)

@@ -1,0 +1,47 @@
+"""Finding the function that a command line names."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from mfi_command import BadInput
+
+
+def load_function(name: str) -> Callable[..., Any]:
+    """Import "module:function"; the current directory counts as a place for modules.
+
+    Raises
+    ------
+    BadInput
+        No colon, no such module or function, a module that fails when imported.
+    """
+    module_name, colon, attribute = name.partition(":")
+    if not (colon and module_name and attribute):
+        raise BadInput(f"{name!r} names no function: write module:function, as in scipy.special:softmax")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:  # the module is not ours: whatever it raises is bad input
+        message = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise BadInput(f"module {module_name!r} cannot be imported: {message}") from error
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        raise BadInput(f"module {module_name!r} has no function {attribute!r}: check its spelling")
+    function: Callable[..., Any] = found
+    return function
+
+
+def read_library(name: str) -> Literal["numpy", "torch"]:
+    """The library of that name, or BadInput."""
+    if name == "numpy":
+        return "numpy"
+    if name == "torch":
+        return "torch"
+    raise BadInput(f"library {name!r} is not known: use numpy or torch")

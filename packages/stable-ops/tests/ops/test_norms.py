@@ -1,0 +1,99 @@
+"""layer_norm and rms_norm against longdouble, and the forms that are not theirs."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mfi_command import BadInput
+from stable_ops import layer_norm, rms_norm
+from stable_ops.testing import assert_ulp
+from stable_ops.testing.oracles import truth
+from stable_ops.testing.strategies import rows
+
+
+def affine(seed: int, n: int, dtype) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return (1 + rng.standard_normal(n)).astype(dtype), rng.standard_normal(n).astype(dtype)
+
+
+@given(rows(dtypes=["float16", "float32"]), st.integers(0, 100))
+def test_correctly_rounded_in_any_layout(drawn, seed):
+    x = drawn.array
+    weight, bias = affine(seed, x.shape[-1], x.dtype)
+    assert_ulp(layer_norm(x, weight, bias), truth("layer_norm", x, weight, bias))
+    assert_ulp(rms_norm(x, weight), truth("rms_norm", x, weight))
+
+
+@pytest.mark.parametrize("mean", [1e3, 1e4, 1e6])
+def test_a_large_mean_costs_nothing(mean):
+    x = (mean + np.random.default_rng(0).standard_normal((8, 4096))).astype(np.float32)
+    ones, zeros = np.ones(4096), np.zeros(4096)
+    error = np.abs(layer_norm(x) - truth("layer_norm", x, ones, zeros))
+    assert error.max() < 2.5e-7  # half an ulp of a result below 8
+
+
+def test_equal_values_give_the_bias_exactly():
+    x = np.full((2, 1001), 0.1, dtype=np.float32)
+    bias = np.linspace(-1, 1, 1001, dtype=np.float32)
+    np.testing.assert_array_equal(layer_norm(x, bias=bias), np.tile(bias, (2, 1)))
+
+
+def test_neither_overflows_nor_vanishes():
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    huge = np.array([1e20, -1e20], ml_dtypes.bfloat16)
+    np.testing.assert_array_equal(rms_norm(huge).astype(float), [1, -1])
+    small = np.array([3e-25, 4e-25], np.float32)
+    np.testing.assert_allclose(rms_norm(small, eps=0.0), [0.848528, 1.131371], 1e-6)
+    np.testing.assert_allclose(rms_norm(np.array([3e200, 4e200])), [0.848528137, 1.131370850], 1e-9)
+    np.testing.assert_allclose(rms_norm(np.array([3e-200, 4e-200])), [3e-197, 4e-197], 1e-12)
+    np.testing.assert_allclose(layer_norm(np.array([1e20, -1e20], np.float32)), [1, -1], 1e-7)
+
+
+def test_zero_over_zero_is_undefined():
+    assert np.isnan(rms_norm(np.zeros(3), eps=0.0)).all()
+    assert np.isnan(layer_norm(np.ones(3), eps=0.0)).all()
+    np.testing.assert_array_equal(rms_norm(np.zeros(3)), np.zeros(3))
+    assert np.isnan(layer_norm(np.array([1.0, np.nan, 2.0]))).all()
+
+
+def test_weights_are_used_in_their_own_precision():
+    x = np.random.default_rng(1).standard_normal((3, 64)).astype(np.float16)
+    weight, bias = affine(2, 64, np.float64)
+    assert_ulp(layer_norm(x, weight, bias), truth("layer_norm", x, weight, bias))
+
+
+def test_another_axis():
+    x = np.random.default_rng(2).standard_normal((5, 7, 3)).astype(np.float32)
+    weight, bias = affine(3, 7, np.float32)
+    expected = np.moveaxis(layer_norm(np.moveaxis(x, 1, -1), weight, bias), -1, 1)
+    np.testing.assert_array_equal(layer_norm(x, weight, bias, axis=1), expected)
+
+
+def test_the_hf_form_is_that_of_transformers():
+    """Their float32 root crosses a tie now and then; a form with one rounding differs far more often."""
+    torch = pytest.importorskip("torch")
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(256, 512, generator=generator).to(torch.bfloat16)
+    weight = (1 + 0.3 * torch.randn(512, generator=generator)).to(torch.bfloat16)
+    wide = x.float()
+    normed = (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-6)).to(torch.bfloat16)
+    theirs = weight * normed  # transformers, LlamaRMSNorm.forward
+    assert (rms_norm(x, weight, form="hf") != theirs).float().mean() < 1e-3
+    assert (rms_norm(x, weight, form="exact") != theirs).float().mean() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: layer_norm(x, np.ones(3)), "weight has shape"),
+        (lambda x: layer_norm(x, None, np.ones((1, 4))), "bias has shape"),
+        (lambda x: rms_norm(x, eps=-1.0), "eps"),
+        (lambda x: rms_norm(x, eps=np.nan), "eps"),
+        (lambda x: rms_norm(x, form="gemma"), "gemma"),
+        (lambda x: layer_norm(x, axis=5), "axis 5"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(BadInput, match=message):
+        call(np.zeros((2, 4)))

@@ -1,0 +1,40 @@
+"""Every operator passes the trial at correct rounding; every planted fault fails the same trial."""
+
+import pytest
+
+import stable_ops
+from stable_ops.testing import check, faults
+from stable_ops.testing.oracles import ORACLES
+
+DTYPES = ("float16", "bfloat16", "float32")
+
+
+@pytest.mark.parametrize("op", ORACLES)
+def test_numpy_is_correctly_rounded(op):
+    pytest.importorskip("ml_dtypes")
+    report = check(getattr(stable_ops, op), against=op, dtypes=DTYPES, max_ulp=0.5)
+    assert report.failures == ()
+    assert report.misrounded == 0
+    assert report.outputs > 5_000
+
+
+@pytest.mark.parametrize("op", ORACLES)
+def test_torch_gives_the_same(op):
+    pytest.importorskip("torch")
+    pytest.importorskip("ml_dtypes")
+    function = getattr(stable_ops, op)
+    report = check(function, against=op, dtypes=DTYPES[:2], max_ulp=0.5, library="torch")
+    assert report.failures == ()
+    assert report.misrounded == 0
+
+
+@pytest.mark.parametrize("fault", faults.FAULTS, ids=lambda f: f"{f.op}-{f.name}")
+def test_the_fault_is_found(fault):
+    report = check(fault.function, against=fault.op, max_ulp=0.5)
+    assert report.failures, fault.mistake
+
+
+def test_there_are_faults_for_every_operator():
+    assert {f.op for f in faults.FAULTS} == set(ORACLES)
+    assert len(faults.FAULTS) >= 30
+    assert len({(f.op, f.name) for f in faults.FAULTS}) == len(faults.FAULTS)
