@@ -1,4 +1,4 @@
-"""The page in a real browser: nothing from the network, no console error, every figure drawn, fits a phone."""
+"""The page in a real browser: nothing from the network, no console error, every figure drawn, phone-wide."""
 
 from __future__ import annotations
 

@@ -60,7 +60,9 @@ def latency_by_batch(
     """A decode step with its interval, and the throughput that the batch buys."""
     figure = Figure(figsize=(8, 3.6))
     left, right = figure.subplots(1, 2)
-    left.fill_between(batches, np.asarray(low_s) * 1e3, np.asarray(high_s) * 1e3, alpha=0.25, label="interval")
+    left.fill_between(
+        batches, np.asarray(low_s) * 1e3, np.asarray(high_s) * 1e3, alpha=0.25, label="interval"
+    )
     left.plot(batches, np.asarray(decode_step_s) * 1e3, marker="o", label="predicted")
     left.set_ylabel("decode step, ms")
     left.set_yscale("log")

@@ -1,0 +1,116 @@
+"""Runs the five stages in order and puts the page together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from mfi.report.page import Section, render
+from mfi.report.question import Question
+from mfi.report.stages import (
+    Stage,
+    Tick,
+    compression_stage,
+    latency_stage,
+    plan_stage,
+    risk_stage,
+    roofline_stage,
+)
+
+Progress = Callable[[str], AbstractContextManager[Tick]]
+_TOOLS = (
+    "math-for-infra",
+    "quant-risk-analyzer",
+    "svd-compress",
+    "roofline",
+    "latency-predictor",
+    "mm1-planner",
+)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The answers of the five tools.
+
+    Attributes
+    ----------
+    question
+        What was asked.
+    stages
+        In the order of the chain, by the id of their section.
+    parameters
+        Of the model, tied ones counted once.
+    elapsed_s
+        By stage.
+    """
+
+    question: Question
+    stages: Mapping[str, Stage]
+    parameters: int
+    elapsed_s: Mapping[str, float]
+
+    @property
+    def sections(self) -> list[Section]:
+        """What the page shows."""
+        return [stage.section for stage in self.stages.values()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields of `mfi report --json`: each stage with its answer as a sentence."""
+        fields: dict[str, Any] = {"parameters": self.parameters, "elapsed_s": dict(self.elapsed_s)}
+        for name, stage in self.stages.items():
+            fields[name] = {"answer": stage.section.answer, **stage.fields}
+        return fields
+
+    def page(self) -> str:
+        """The self-contained HTML page."""
+        shown = self.question
+        facts = (
+            f"{self.parameters:,} parameters · {shown.device}, {shown.stack}, {shown.dtype} · "
+            f"{shown.prompt_tokens} tokens in, {shown.output_tokens} out · "
+            f"{shown.arrival_rate_per_s:g} requests/s, {shown.slo} s"
+        )
+        made = {"made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")}
+        made |= {name: version(name) for name in _TOOLS}
+        return render(f"{self.question.model}: from weights to replicas", facts, self.sections, made)
+
+
+def run(question: Question, progress: Progress) -> Chain:
+    """Ask each tool in turn; what one answers, the next uses.
+
+    Parameters
+    ----------
+    question
+        The model, the hardware, the traffic, the promise.
+    progress
+        Opens a progress bar with a description; the stage ticks it.
+
+    Raises
+    ------
+    BadInput
+        If a tool refuses its input.
+    """
+    from checkpoint_lens import load_model
+
+    elapsed_s = {}
+
+    def timed(name: str, compute: Callable[[Tick], Any]) -> Any:
+        started = time.perf_counter()
+        with progress(name) as tick:
+            answer = compute(tick)
+        elapsed_s[name] = round(time.perf_counter() - started, 2)
+        return answer
+
+    model = timed("model", lambda tick: load_model(question.model))
+    stages = {"risk": timed("risk", lambda tick: risk_stage(question, model, tick))}
+    stages["compression"] = timed("compression", lambda tick: compression_stage(question, model, tick))
+    stages["roofline"] = timed("roofline", lambda tick: roofline_stage(question, model, tick))
+    stages["latency"], request = timed("latency", lambda tick: latency_stage(question, model, tick))
+    stages["plan"] = timed("plan", lambda tick: plan_stage(question, request, tick))
+    # A tied embedding is one parameter that stands under two names; `parameters` gives it once.
+    count = sum(parameter.numel() for parameter in model.parameters())
+    return Chain(question, stages, count, elapsed_s)

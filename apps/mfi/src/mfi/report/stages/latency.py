@@ -1,0 +1,96 @@
+"""How long a request takes, by batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mfi.report.page import Section
+from mfi.report.question import BATCHES, Question
+from mfi.report.stages.stage import Stage, Tick
+from mfi_command import BadInput
+from mfi_command.report import Table
+
+if TYPE_CHECKING:
+    from checkpoint_lens import CausalLM
+    from latency_predictor import Prediction
+
+
+def latency_stage(question: Question, model: CausalLM, tick: Tick) -> tuple[Stage, Prediction]:
+    """How long a request takes, by batch; the prediction for one request goes on to the plan."""
+    from latency_predictor import predict
+    from mfi.report.figures import latency_by_batch
+
+    predictions = []
+    stopped = ""
+    for done, batch in enumerate(BATCHES):
+        try:
+            predictions.append(
+                (
+                    batch,
+                    predict(
+                        model.config,
+                        device=question.device,
+                        batch=batch,
+                        prompt=question.prompt_tokens,
+                        output=question.output_tokens,
+                        stack=question.stack,
+                        dtype=question.dtype,
+                    ),
+                )
+            )
+        except BadInput as refusal:
+            if not predictions:
+                raise
+            stopped = f" Batch {batch} is refused: {refusal}."
+            break
+        tick(done + 1, len(BATCHES))
+    one = predictions[0][1]
+    columns = ["batch", "prefill, ms", "decode step, ms", "request, s", "interval, s", "tokens/s"]
+    throughput = [batch * question.output_tokens / item.total_s for batch, item in predictions]
+    rows = [
+        [
+            batch,
+            item.prefill_s * 1e3,
+            item.decode_step_s * 1e3,
+            item.total_s,
+            f"{item.low_s:.3g} to {item.high_s:.3g}",
+            rate,
+        ]
+        for (batch, item), rate in zip(predictions, throughput, strict=True)
+    ]
+    share = (
+        [item.low_s / item.total_s for _, item in predictions],
+        [item.high_s / item.total_s for _, item in predictions],
+    )
+    steps = [item.decode_step_s for _, item in predictions]
+    figure = latency_by_batch(
+        [batch for batch, _ in predictions],
+        steps,
+        [step * low for step, low in zip(steps, share[0], strict=True)],
+        [step * high for step, high in zip(steps, share[1], strict=True)],
+        throughput,
+    )
+    return Stage(
+        Section(
+            id="latency",
+            title="How long does a request take?",
+            answer=(
+                f"{question.prompt_tokens} tokens in, {question.output_tokens} out, alone on"
+                f" {question.device} ({question.stack}): {one.total_s:.3g} s, between {one.low_s:.3g}"
+                f" and {one.high_s:.3g};"
+                f" a decode step takes {one.decode_step_s * 1e3:.3g} ms.{stopped}"
+            ),
+            how=_how_latency(one),
+            tables=[Table("By batch", columns, rows)],
+            figures=[("Decode step and throughput by batch", figure)],
+        ),
+        {"by_batch": [{"batch": batch, **item.to_dict()} for batch, item in predictions]},
+    ), one
+
+
+def _how_latency(prediction: Prediction) -> str:
+    return (
+        "Each operator takes the longest of compute, bytes and launch, at efficiencies fitted on published"
+        " measurements; the interval comes from the errors of that fit on devices or models it had not seen."
+        " It is a prediction: measure before you promise."
+    )
