@@ -141,6 +141,14 @@ def quantize(
     )
 
 
+def rounded(W: Any, kind: IntegerFormat, granularity: Granularity) -> Any:
+    """The values of `quantize(W, kind, granularity=granularity).dequantized`, without its figures."""
+    work = checked(W)
+    blocks = to_blocks(work, granularity)
+    grid = absmax_grid(blocks, kind, symmetric=True)
+    return _as(from_blocks(grid.decode(grid.encode(blocks)), work.shape), W)
+
+
 def checked(W: Any) -> Any:
     """`W` in the arithmetic type (float64 stays, all others become float32); BadInput when unusable."""
     xp = namespace(W)
@@ -158,13 +166,15 @@ def checked(W: Any) -> Any:
 
 def relative_error(W: Any, approximation: Any) -> float:
     """`||W - approximation|| / ||W||` in the Frobenius norm; 0 when both are zero."""
-    xp = namespace(W)
-    # Scaled by the largest weight: the square of 1e30 is beyond float32.
-    top = xp.abs(W).max()
-    if float(top) == 0.0:
-        return 0.0
-    error = xp.linalg.norm(((W - approximation) / top).reshape(-1))
-    return float(error) / float(xp.linalg.norm((W / top).reshape(-1)))
+    from stable_ops import vector_norm
+
+    # float64 and scaled inside: the square of 1e30 is beyond float32, that of 1e-30 below it.
+    size = float(vector_norm(_wide(W).reshape(-1)))
+    return float(vector_norm(_wide(W - approximation).reshape(-1))) / size if size else 0.0
+
+
+def _wide(values: Any) -> Any:
+    return values.astype("float64") if namespace(values).__name__ == "numpy" else values.double()
 
 
 def _narrow(codes: Any, *, signed: bool) -> Any:

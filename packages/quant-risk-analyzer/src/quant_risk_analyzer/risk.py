@@ -14,7 +14,7 @@ from quant_risk_analyzer.drift import measured_drift, predict_drift, singular_va
 from quant_risk_analyzer.formats import Granularity, IntegerFormat, formats_named
 from quant_risk_analyzer.gauss_newton import Products, score_products
 from quant_risk_analyzer.models import Model, chosen_layers, opened
-from quant_risk_analyzer.quantizers import quantize
+from quant_risk_analyzer.quantizers import quantize, rounded
 from quant_risk_analyzer.ratings import Thresholds
 from quant_risk_analyzer.reasons import channel_reasons, comparison_reasons
 from quant_risk_analyzer.report import FormatRisk, LayerRisk, RiskReport
@@ -167,18 +167,18 @@ def _facts(
     measurable = min(weight.shape) <= MEASURED_DRIFT_SIDE
     facts = []
     for at, kind in enumerate(kinds):
-        rounded = quantize(weight, kind, granularity=granularity)
+        quantized = quantize(weight, kind, granularity=granularity)
         if measurable:
-            drift = measured_drift(weight, rounded.dequantized, spectrum=spectrum)
+            drift = measured_drift(weight, quantized.dequantized, spectrum=spectrum)
         else:
             drift = predict_drift(weight, kind, granularity=granularity, spectrum=spectrum)
         sentences = channel_reasons(
             weight.numpy(),
-            (rounded.dequantized - weight).numpy(),
+            (quantized.dequantized - weight).numpy(),
             outputs=found.channels[at],
             inputs=found.inputs,
         )
-        facts.append(_Facts(rounded.relative_error, rounded.snr_db, drift, measurable, sentences))
+        facts.append(_Facts(quantized.relative_error, quantized.snr_db, drift, measurable, sentences))
     return facts
 
 
@@ -222,9 +222,7 @@ def errors_of(weight: torch.Tensor, kinds: Sequence[IntegerFormat], granularity:
     import torch
 
     full = weight.detach()
-    return torch.stack(
-        [(quantize(full, kind, granularity=granularity).dequantized - full).float() for kind in kinds]
-    )
+    return torch.stack([(rounded(full, kind, granularity) - full).float() for kind in kinds])
 
 
 def interval(samples: np.ndarray[Any, Any]) -> tuple[float, float, float]:

@@ -13,7 +13,7 @@ from checkpoint_lens.layers import role_of
 from mfi_command import BadInput
 from quant_risk_analyzer.formats import Granularity, IntegerFormat, formats_named
 from quant_risk_analyzer.models import LanguageModel, Model, chosen_layers, opened
-from quant_risk_analyzer.quantizers import quantize
+from quant_risk_analyzer.quantizers import rounded
 from quant_risk_analyzer.texts import text_windows
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def _one_at_a_time(
                 weight = layers[name].weight
                 full = weight.data
                 try:
-                    weight.data = quantize(full, kind, granularity=granularity).dequantized
+                    weight.data = rounded(full, kind, granularity)
                     yield name, kind.name, model(inputs)
                 finally:
                     weight.data = full
