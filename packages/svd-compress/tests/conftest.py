@@ -1,6 +1,10 @@
 """A tiny Llama-shaped checkpoint with random weights and a byte tokenizer, and two texts for it."""
 
 import json
+import os
+
+# Matrices this small gain nothing from threads, and threads that wait for each other on a busy machine lose.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

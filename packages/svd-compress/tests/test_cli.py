@@ -93,7 +93,7 @@ def test_animate_makes_a_film(tmp_path):
     # The blue curve: how far from the middle it reaches, in units of the circle of the first frame.
     def reach(pixels):
         blue = (pixels[..., 2] - pixels[..., 0] > 50) & (np.arange(len(pixels)) < 0.9 * len(pixels))[:, None]
-        rows, columns = np.nonzero(blue)
+        columns = np.nonzero(blue)[1]
         return (columns.max() - columns.min()) / 2
 
     # Half the width of the ellipse is the norm of the first row of the matrix.

@@ -74,7 +74,7 @@ def paired_rise(before: Losses, after: Losses) -> Rise:
     r"""Rise of the perplexity between two models on the same windows.
 
     The windows are the sample: each contributes
-    :math:`z_i = P_1 (s_{1i} - \ell_1 n_i) - P_0 (s_{0i} - \ell_0 n_i)` to the linearised difference
+    $z_i = P_1 (s_{1i} - \ell_1 n_i) - P_0 (s_{0i} - \ell_0 n_i)$ to the linearised difference
     (delta method of two ratio estimators), so what makes a window hard for both models cancels. The
     interval is Student's t over windows, infinite for a single one; it speaks of text like this text.
 

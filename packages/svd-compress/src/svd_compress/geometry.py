@@ -25,9 +25,9 @@ class Geometry:
     matrix
         The matrix A.
     first_angle, second_angle
-        Radians: :math:`A = R(\text{second}) \operatorname{diag}(\text{stretch}) R(\text{first})`.
+        Radians: $A = R(\text{second}) \operatorname{diag}(\text{stretch}) R(\text{first})$.
     stretch
-        (2,). The first is :math:`\sigma_1`, the second :math:`\sigma_2`, negative where A turns the plane
+        (2,). The first is $\sigma_1$, the second $\sigma_2$, negative where A turns the plane
         over: a rotation cannot, so the reflection is part of the stretch.
     singular_values
         Half-axes of the ellipse that the unit circle becomes, descending, not negative.

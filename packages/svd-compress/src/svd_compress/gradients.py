@@ -1,12 +1,12 @@
 r"""What flows into each linear layer and what the loss thinks of what flows out: second moments of both.
 
-A change :math:`\Delta` of a layer's weights moves the output distribution by, to second order,
+A change $\Delta$ of a layer's weights moves the output distribution by, to second order,
 
-.. math:: \mathrm{KL} = \tfrac12 \mathbb E\bigl[\langle g x^T, \Delta\rangle^2\bigr]
-          \approx \tfrac12 \operatorname{tr}(F \Delta G \Delta^T)
+$$\mathrm{KL} = \tfrac12 \mathbb E\bigl[\langle g x^T, \Delta\rangle^2\bigr]
+\approx \tfrac12 \operatorname{tr}(F \Delta G \Delta^T)$$
 
 per token, with x the layer's input, g the gradient of the loss at its output for labels drawn from the
-model's own distribution, :math:`G = E[xx^T]` and :math:`F = E[gg^T]` (K-FAC: J. Martens and R. Grosse, arXiv
+model's own distribution, $G = E[xx^T]$ and $F = E[gg^T]$ (K-FAC: J. Martens and R. Grosse, arXiv
 1503.05671, section 3). For a model that has learnt its text the KL is the rise of the loss.
 """
 

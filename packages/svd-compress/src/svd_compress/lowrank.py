@@ -64,7 +64,7 @@ class LowRank(Generic[Matrix]):
 
 
 def break_even_rank(m: int, n: int) -> int:
-    r"""Largest rank whose factors hold no more numbers than the matrix: :math:`\lfloor mn/(m+n) \rfloor`.
+    r"""Largest rank whose factors hold no more numbers than the matrix: $\lfloor mn/(m+n) \rfloor$.
 
     Rank r costs r(m+n) numbers in place of mn. Every rank below the break-even rank saves; the break-even
     rank itself saves too, unless m+n divides mn, where it costs exactly as much as the matrix (a square
@@ -95,27 +95,27 @@ def low_rank_approx(
 ) -> LowRank[Matrix]:
     r"""Best approximation of `A` by a product of two thin matrices (Eckart, Young and Mirsky).
 
-    With :math:`A = U \operatorname{diag}(\sigma) V^T`, the factors are :math:`U_k \sigma_k^{1/2}` and
-    :math:`\sigma_k^{1/2} V_k^T`; no matrix of rank k is nearer in the spectral norm, where the distance
-    is :math:`\sigma_{k+1}`, nor in the Frobenius norm, where it is :math:`(\sum_{i>k}\sigma_i^2)^{1/2}`.
+    With $A = U \operatorname{diag}(\sigma) V^T$, the factors are $U_k \sigma_k^{1/2}$ and
+    $\sigma_k^{1/2} V_k^T$; no matrix of rank k is nearer in the spectral norm, where the distance
+    is $\sigma_{k+1}$, nor in the Frobenius norm, where it is $(\sum_{i>k}\sigma_i^2)^{1/2}$.
 
     Parameters
     ----------
     A
         Array or tensor of shape (m, n), any real dtype. The decomposition runs in float64.
     energy
-        Share in (0, 1] of :math:`\sum\sigma_i^2` to keep; the smallest rank that keeps it is taken.
+        Share in (0, 1] of $\sum\sigma_i^2$ to keep; the smallest rank that keeps it is taken.
     rank
         The rank itself, 0 to min(m, n).
     tol
-        Spectral error relative to :math:`\sigma_1`: the smallest rank with
-        :math:`\sigma_{k+1} \le \mathrm{tol}\,\sigma_1` is taken.
+        Spectral error relative to $\sigma_1$: the smallest rank with
+        $\sigma_{k+1} \le \mathrm{tol}\,\sigma_1$ is taken.
 
     Returns
     -------
     LowRank
-        Factors of the type, dtype and device of `A`, with the errors. Cost :math:`O(mn\min(m,n))`;
-        in float64 the errors agree with the norms of the residual to 1e-12 of :math:`\sigma_1`.
+        Factors of the type, dtype and device of `A`, with the errors. Cost $O(mn\min(m,n))$;
+        in float64 the errors agree with the norms of the residual to 1e-12 of $\sigma_1$.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def spectrum_energies(A: NDArray[Any] | torch.Tensor) -> Float64:
     r"""Squared singular values, descending, scaled so that the largest entry of `A` counts as about 1.
 
     Eigenvalues of the smaller Gram matrix in float64: several times cheaper than an SVD. Each is within
-    :math:`O(n\varepsilon)\sigma_1^2`, so shares of energy are good to about 1e-13, but a singular value
+    $O(n\varepsilon)\sigma_1^2$, so shares of energy are good to about 1e-13, but a singular value
     below 1e-7 of the largest is noise.
 
     Returns

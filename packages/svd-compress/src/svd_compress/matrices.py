@@ -60,7 +60,7 @@ def like(value: Float64, A: Matrix) -> Matrix:
 
 
 def svd(A: Float64) -> tuple[Float64, Float64, Float64]:
-    r"""Thin SVD :math:`A = U \operatorname{diag}(\sigma) V^T`, by a second driver if the first fails.
+    r"""Thin SVD $A = U \operatorname{diag}(\sigma) V^T$, by a second driver if the first fails.
 
     LAPACK's divide and conquer (gesdd) is fast and now and then does not converge; QR iteration (gesvd)
     is slower and does. If both fail the error is raised: no layer ever gets other weights in place of
@@ -92,7 +92,7 @@ def tail_sums(values: Float64) -> Float64:
 
 
 def smallest_rank(energies: Float64, energy: float) -> int:
-    r"""Smallest k with :math:`\sum_{i>k} \sigma_i^2 \le (1 - e) \sum_i \sigma_i^2`; `energies` descend.
+    r"""Smallest k with $\sum_{i>k} \sigma_i^2 \le (1 - e) \sum_i \sigma_i^2$; `energies` descend.
 
     Raises
     ------

@@ -29,7 +29,7 @@ class Spectrum:
     name, shape
         Module path and (out, in).
     rank_90, rank_95, rank_99
-        Smallest rank that holds 90, 95, 99 % of the energy :math:`\sum\sigma_i^2`.
+        Smallest rank that holds 90, 95, 99 % of the energy $\sum\sigma_i^2$.
     break_even_rank
         Largest rank whose factors hold no more numbers than the layer: a rank above it is no compression.
     top10_energy

@@ -40,9 +40,9 @@ class WhitenedFactors:
 
 
 def square_root(gram: Float64, *, floor: float = FLOOR) -> tuple[Float64, Float64]:
-    r"""A factor S with :math:`S S^T = G`, and its inverse, by an eigendecomposition with a relative floor.
+    r"""A factor S with $S S^T = G$, and its inverse, by an eigendecomposition with a relative floor.
 
-    :math:`G = Q \Lambda Q^T` gives :math:`S = Q \max(\Lambda, \mathrm{floor}\,\lambda_1)^{1/2}`. Unlike a
+    $G = Q \Lambda Q^T$ gives $S = Q \max(\Lambda, \mathrm{floor}\,\lambda_1)^{1/2}$. Unlike a
     Cholesky factorisation this cannot fail on a singular G: dead channels, duplicate channels, fewer
     tokens than columns, or eigenvalues that rounding made negative. A matrix of zeros (no input was ever
     seen) gives the identity.
@@ -69,11 +69,11 @@ def whitened_factors(
     output_gram: NDArray[Any] | None = None,
     floor: float = FLOOR,
 ) -> WhitenedFactors:
-    r"""All optimal truncations of a layer under :math:`\|B^T(W - W_k)S\|_F`.
+    r"""All optimal truncations of a layer under $\|B^T(W - W_k)S\|_F$.
 
-    :math:`SS^T=G` is the second moment of the inputs, :math:`BB^T=F` that of the
-    outputs' gradients. With the SVD :math:`B^T W S = U \Sigma V^T` the best :math:`W_k` is
-    :math:`(B^{-T} U_k)(U_k^T B^T W)`: the inputs' factor S is never inverted, so a singular Gram costs
+    $SS^T=G$ is the second moment of the inputs, $BB^T=F$ that of the
+    outputs' gradients. With the SVD $B^T W S = U \Sigma V^T$ the best $W_k$ is
+    $(B^{-T} U_k)(U_k^T B^T W)$: the inputs' factor S is never inverted, so a singular Gram costs
     nothing. F is the identity unless `output_gram` is given.
 
     Parameters
@@ -81,7 +81,7 @@ def whitened_factors(
     W
         Weights of shape (out, in).
     gram
-        Second moment of the inputs, (in, in): :math:`E[x x^T]` or the sum over tokens.
+        Second moment of the inputs, (in, in): $E[x x^T]$ or the sum over tokens.
     output_gram
         Second moment of the gradients of the loss with respect to the outputs, (out, out): with it, half
         the tail is the second-order estimate of the rise of the loss (K-FAC). Cost O(out^3) more.
@@ -115,7 +115,7 @@ def _moment(gram: NDArray[Any], size: int, name: str, side: str) -> Float64:
 
 
 def whitened_approx(W: Matrix, gram: NDArray[Any], rank: int, *, floor: float = FLOOR) -> LowRank[Matrix]:
-    r"""The matrix of rank at most `rank` with the smallest :math:`\|(W - W_k) X\|_F`; :math:`G = X X^T`.
+    r"""The matrix of rank at most `rank` with the smallest $\|(W - W_k) X\|_F$; $G = X X^T$.
 
     Parameters
     ----------
@@ -131,10 +131,10 @@ def whitened_approx(W: Matrix, gram: NDArray[Any], rank: int, *, floor: float = 
     Returns
     -------
     LowRank
-        `singular_values` are those of W S with :math:`S S^T = G`; `frobenius_error` is
-        :math:`\|(W - W_k) S\|_F`, their tail, and `spectral_error` the next one. With `floor=0` the
-        Frobenius error is exactly :math:`\|(W - W_k) X\|_F`; with a floor it is at most
-        :math:`(\mathrm{floor}\,\lambda_1)^{1/2}\|W - W_k\|_F` larger. Cost O(in^3 + out in min(out, in)).
+        `singular_values` are those of W S with $S S^T = G$; `frobenius_error` is
+        $\|(W - W_k) S\|_F$, their tail, and `spectral_error` the next one. With `floor=0` the
+        Frobenius error is exactly $\|(W - W_k) X\|_F$; with a floor it is at most
+        $(\mathrm{floor}\,\lambda_1)^{1/2}\|W - W_k\|_F$ larger. Cost O(in^3 + out in min(out, in)).
 
     Raises
     ------

@@ -1,0 +1,150 @@
+"""Rows of the singular value decomposition: geometry, decay, Eckart-Young, compression under a budget."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from mfi.checks import Outcome, check
+
+
+@check(
+    "w02-svd-geometry",
+    title="The 2x2 SVD animation and its singular values",
+    bound="a GIF that a reader opens, >= 24 frames; half-axes of the ellipse are the sorted singular values",
+    unit="frames",
+)
+def svd_geometry() -> Outcome:
+    import numpy as np
+    from PIL import Image
+
+    from svd_compress.figures import film
+    from svd_compress.geometry import maps, take_apart
+
+    A = np.array([[3.0, 1.0], [1.0, 2.0]])
+    geometry = take_apart(A)
+    sigma = geometry.singular_values
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "svd.gif"
+        film(geometry, path)
+        with Image.open(path) as opened:
+            frames = int(getattr(opened, "n_frames", 1))
+            for number in range(frames):
+                opened.seek(number)
+                opened.load()
+    angles = np.linspace(0, np.pi, 100_001)
+    radii = np.linalg.norm(maps(geometry, 48)[-1][1] @ np.stack([np.cos(angles), np.sin(angles)]), axis=0)
+    off = float(np.abs(sigma - [radii.max(), radii.min()]).max())
+    return Outcome(
+        measured=frames,
+        passed=frames >= 24 and bool(sigma[0] >= sigma[1] >= 0) and off < 1e-8,
+        detail=f"{frames} frames, sigma {sigma[0]:.6f} and {sigma[1]:.6f}, half-axes off by {off:.1e}",
+    )
+
+
+@check(
+    "w02-decay",
+    title="Singular value decay and top-10 energy of the largest W_q of the bundled model",
+    bound="top-10 share within 1e-5 of float64 LAPACK's; the figure is drawn",
+    unit="difference of the share",
+)
+def decay() -> Outcome:
+    import numpy as np
+
+    from checkpoint_lens import open_checkpoint
+    from svd_compress import spectrum
+    from svd_compress.figures import decay_figure
+
+    spectra = spectrum("reference", layer="*q_proj")
+    checkpoint = open_checkpoint("reference")
+    norms = {
+        item.name: np.linalg.norm(checkpoint[f"{item.name}.weight"].astype(np.float64)) for item in spectra
+    }
+    # All W_q have one shape: the largest is the one of largest Frobenius norm.
+    largest = max(spectra, key=lambda item: (item.shape[0] * item.shape[1], norms[item.name]))
+    W = checkpoint[f"{largest.name}.weight"].astype(np.float64)
+    energies = np.linalg.svd(W, compute_uv=False) ** 2
+    lapack = float(energies[:10].sum() / energies.sum())
+    difference = abs(largest.top10_energy - lapack)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "decay.png"
+        decay_figure([largest]).savefig(path)
+        drawn = path.stat().st_size
+    return Outcome(
+        measured=difference,
+        passed=difference < 1e-5 and drawn > 0,
+        detail=f"{largest.name} {largest.shape[0]}x{largest.shape[1]}: top 10 hold "
+        f"{largest.top10_energy:.4f}, "
+        f"rank 95 % is {largest.rank_95}, break-even {largest.break_even_rank}",
+    )
+
+
+@check(
+    "w03-eckart-young",
+    title="Residual norms at several ranks against sigma_{k+1} and the tail energy",
+    bound="relative difference < 1e-6 in float64",
+    unit="relative",
+)
+def eckart_young() -> Outcome:
+    import numpy as np
+
+    from svd_compress import low_rank_approx
+
+    rng = np.random.default_rng(3)
+    flat = rng.standard_normal((160, 96))
+    falling = flat * np.geomspace(1, 1e-3, 96)
+    worst = 0.0
+    for A in (flat, falling, flat.T):
+        # Eigenvalues of the Gram matrix: another road to sigma than the SVD under test.
+        gram = A @ A.T if A.shape[0] < A.shape[1] else A.T @ A
+        sigma = np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[::-1], 0))
+        for k in (0, 1, 5, 20, 60, 95):
+            result = low_rank_approx(A, rank=k)
+            residual = A - result.left @ result.right
+            tail = float(np.sqrt(np.sum(sigma[k:] ** 2)))
+            pairs = [
+                (np.linalg.norm(residual, 2), sigma[k]),
+                (np.linalg.norm(residual), tail),
+                (result.spectral_error, sigma[k]),
+                (result.frobenius_error, tail),
+            ]
+            worst = max(worst, *(abs(float(a / b) - 1) for a, b in pairs))
+    return Outcome(worst, worst < 1e-6, "ranks 0, 1, 5, 20, 60, 95 of three matrices with 96 singular values")
+
+
+@check(
+    "w03-perplexity",
+    title="Rise of the perplexity at the ranks chosen for a budget of 1.0, on unseen text",
+    bound="rise < 1.0 on text unseen by training and calibration; factored layers' parameters down >= 20 %",
+    unit="perplexity",
+)
+def perplexity_rise() -> Outcome:
+    from checkpoint_lens import load_model, perplexity, reference_text
+    from svd_compress import compress, load_compressed
+
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "compressed"
+        result = compress(
+            "reference",
+            calibration="reference:calibration",
+            evaluate="reference:in-domain",
+            output=output,
+            max_ppl_rise=1.0,
+            evaluation_tokens=16384,
+        )
+        if not result.feasible or result.kept_compressed_layers is None or result.bytes_after is None:
+            return Outcome(None, False, result.reason)
+        text = reference_text("in-domain")
+        before = perplexity(load_model("reference"), text, context=256, max_tokens=16384).perplexity
+        after = perplexity(load_compressed(output), text, context=256, max_tokens=16384).perplexity
+    rise = after - before
+    smaller = result.bytes_after < result.bytes_before
+    factored = [layer for layer in result.layers if layer.rank is not None]
+    return Outcome(
+        measured=rise,
+        passed=rise < 1.0 and result.kept_compressed_layers <= 0.8 and smaller,
+        detail=f"{before:.2f} -> {after:.2f} after a reload; {len(factored)} of {len(result.layers)} layers "
+        f"factored, their parameters down {1 - result.kept_compressed_layers:.1%}, "
+        f"those of all linear layers down {1 - result.kept:.1%}, "
+        f"the model's down {1 - result.kept_model:.1%}",
+    )
