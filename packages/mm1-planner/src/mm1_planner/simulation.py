@@ -158,7 +158,7 @@ def measure(
         stable=load < 1 or capacity is not None,
         converged=load < 1 and waits.size / BATCHES >= _LONG_ENOUGH * relaxation,
         blocking=float(np.isnan(waits).mean()),
-        estimates=_estimates(waits, sojourns, gaps),
+        estimates=_estimates(waits, sojourns, gaps, relaxation if load < 1 else 0.0),
     )
 
 
@@ -192,7 +192,9 @@ def _engine(name: str) -> _Engine:
     raise BadInput(f"engine is {name!r}; expected 'fast' or 'simpy'")
 
 
-def _estimates(waits: np.ndarray, sojourns: np.ndarray, gaps: np.ndarray) -> dict[str, Estimate]:
+def _estimates(
+    waits: np.ndarray, sojourns: np.ndarray, gaps: np.ndarray, cluster: float
+) -> dict[str, Estimate]:
     """Every metric; customers turned away count in the arrival stream alone."""
     edges = np.linspace(0, waits.size, BATCHES + 1).astype(int)
     slices = [slice(low, high) for low, high in pairwise(edges)]
@@ -204,6 +206,7 @@ def _estimates(waits: np.ndarray, sojourns: np.ndarray, gaps: np.ndarray) -> dic
         found[f"mean_{name}_s"] = ratio(sums, np.array([float(batch.size) for batch in batches]))
         # The time average of a number in the system is the time spent there over the time gone by.
         found[f"mean_{population}"] = ratio(sums, spans)
-        for level, estimate in zip(LEVELS, percentiles(batches, list(LEVELS.values())), strict=True):
+        levels = list(LEVELS.values())
+        for level, estimate in zip(LEVELS, percentiles(batches, levels, cluster=cluster), strict=True):
             found[f"{level}_{name}_s"] = estimate
     return {name: found[name] for name in METRICS}
