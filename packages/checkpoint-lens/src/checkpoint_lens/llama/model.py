@@ -98,7 +98,9 @@ class Decoder(nn.Module):
 
     def __init__(self, shape: LlamaShape, biased: Collection[str]) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(shape.vocab_size, shape.hidden_size)
+        # Drawing random rows that are then overwritten would make torch load its symbolic machinery (sympy).
+        rows = torch.empty(shape.vocab_size, shape.hidden_size)
+        self.embed_tokens = nn.Embedding.from_pretrained(rows)  # type: ignore[no-untyped-call]
         self.layers = nn.ModuleList(Block(shape, biased) for _ in range(shape.num_hidden_layers))
         self.norm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
         self._shape = shape
