@@ -17,8 +17,8 @@ import {module}
 print(*[name for name in {heavy} if name in sys.modules])
 """
 
-# A module that is None in sys.modules cannot be imported, as if it were not installed. A name may need an extra,
-# then the error has to say which module is missing.
+# A module that is None in sys.modules cannot be imported, as if it were not installed. A name may need an
+# extra; then the error has to say which module is missing.
 WITHOUT = """
 import sys
 heavy = {heavy}
