@@ -93,8 +93,9 @@ def matrix_norm(A: Any, kind: Literal["fro", "op"] = "fro", *, tolerance: float 
 
     Examples
     --------
-    >>> matrix_norm([[3.0, 0.0], [0.0, 4.0]], "op"), matrix_norm([[3.0, 0.0], [0.0, 4.0]])
-    (np.float64(4.0), np.float64(5.0))
+    >>> A = [[3.0, 0.0], [0.0, 4.0]]
+    >>> round(float(matrix_norm(A)), 12), round(float(matrix_norm(A, "op")), 12)
+    (5.0, 4.0)
     """
     operand = unwrap(A, "A")
     if operand.values.ndim != 2:

@@ -68,7 +68,7 @@ def gram_schmidt(A: Any, *, variant: Literal["classical", "modified"] = "modifie
             for i in range(j):
                 R[i, j] = Q[:, i] @ column
                 column -= R[i, j] * Q[:, i]
-        R[j, j] = np.linalg.norm(column)
+        R[j, j] = _length(column)
         if R[j, j] > 0:
             Q[:, j] = column / R[j, j]
     return _write(operand, Q), _write(operand, R)
@@ -164,7 +164,7 @@ def lstsq_qr(A: Any, b: Any) -> Any:
         raise BadInput(f"A has shape {A.shape}, b {right.shape}: b needs {A.shape[0]} rows")
     if not np.isfinite(right).all():
         raise BadInput("b holds NaN or infinite entries: remove them first")
-    columns = right.reshape(A.shape[0], -1).copy()
+    columns = right.reshape(A.shape[0], right.shape[1] if right.ndim == 2 else 1).copy()
     order, reflectors, R = _pivoted(A)
     for j, reflector in enumerate(reflectors):
         _reflect(columns[j:], *reflector)
@@ -174,6 +174,13 @@ def lstsq_qr(A: Any, b: Any) -> Any:
     x = np.zeros((A.shape[1], columns.shape[1]), dtype=A.dtype)
     x[order] = _least_norm(np.triu(R)[:rank], columns[:rank])
     return _write(operand, x.reshape(A.shape[1], *right.shape[1:]))
+
+
+def _length(column: Matrix) -> Any:
+    """Euclidean norm in the dtype of the column, scaled by a power of two so that no square overflows."""
+    _, exponent = np.frexp(np.abs(column).max())
+    scaled = np.ldexp(column, -exponent)
+    return np.ldexp(np.sqrt(scaled @ scaled), exponent)
 
 
 def _least_norm(R: Matrix, b: Matrix) -> Matrix:

@@ -1,0 +1,53 @@
+"""`__all__` is what is public, importing is light, and every example in a docstring runs."""
+
+import doctest
+import importlib
+import pkgutil
+import subprocess
+import sys
+import types
+
+import pytest
+
+import stable_ops
+
+FOUND = pkgutil.walk_packages(stable_ops.__path__, "stable_ops.")
+MODULES = [m.name for m in FOUND if m.name != "stable_ops.cli"]
+HEAVY = "torch scipy triton typer hypothesis ml_dtypes matplotlib"
+RECORDS = ("EigenResult", "EigenCondition", "NewtonResult")
+
+
+@pytest.mark.parametrize(
+    "name", ["stable_ops", "stable_ops.fp", "stable_ops.ops", "stable_ops.linalg", "stable_ops.optim"]
+)
+def test_all_is_what_is_public(name):
+    module = importlib.import_module(name)
+    names = {key: value for key, value in vars(module).items() if not key.startswith("_")}
+    public = {key for key, value in names.items() if not isinstance(value, types.ModuleType)}
+    assert public == set(module.__all__)
+
+
+def test_importing_loads_numpy_at_most():
+    code = (
+        "import sys, stable_ops, stable_ops.fp, stable_ops.testing\n"
+        f"print(set({HEAVY!r}.split()) & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_of_the_docstrings(name):
+    if name.endswith("strategies"):
+        pytest.importorskip("hypothesis")
+    module = importlib.import_module(name)
+    found = doctest.DocTestFinder(exclude_empty=True).find(module)
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    for example in found:
+        runner.run(example)
+    assert runner.summarize(verbose=False).failed == 0
+
+
+@pytest.mark.parametrize("name", [name for name in stable_ops.__all__ if name not in RECORDS])
+def test_every_function_has_an_example(name):
+    assert ">>>" in (getattr(stable_ops, name).__doc__ or "")
