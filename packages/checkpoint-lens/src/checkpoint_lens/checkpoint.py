@@ -51,7 +51,9 @@ class Checkpoint(Mapping[str, np.ndarray[Any, Any]]):
     Attributes
     ----------
     path
-        The folder or file.
+        The folder or file that was named.
+    file
+        The weights file, or the index of the shards.
     format
         "safetensors", "gguf", "npz" or "torch".
     config
@@ -59,9 +61,10 @@ class Checkpoint(Mapping[str, np.ndarray[Any, Any]]):
     """
 
     def __init__(
-        self, path: Path, format: str, source: TensorSource, config: dict[str, Any] | None = None
+        self, path: Path, file: Path, format: str, source: TensorSource, config: dict[str, Any] | None = None
     ) -> None:
         self.path = path
+        self.file = file
         self.format = format
         self.config = config
         self._source = source

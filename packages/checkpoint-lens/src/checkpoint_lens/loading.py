@@ -59,10 +59,9 @@ def load_model(model: str | Path, dtype: str = "float32") -> CausalLM:
 
 
 def _tokenizer(checkpoint: Checkpoint) -> TokenizerSource:
-    path = checkpoint.path
-    folder = path if path.is_dir() else path.parent
+    folder = checkpoint.file.parent
     if checkpoint.format == "gguf" and not (folder / "tokenizer.json").is_file():
         from checkpoint_lens.stored.gguf_tokenizer import gguf_tokenizer
 
-        return partial(gguf_tokenizer, path)
+        return partial(gguf_tokenizer, checkpoint.file)
     return partial(open_tokenizer, folder)

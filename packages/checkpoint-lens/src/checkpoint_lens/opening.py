@@ -52,7 +52,7 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
     config = read_config(weights.parent / "config.json")
     if format == "gguf":
         config = source.config  # type: ignore[attr-defined]
-    checkpoint = Checkpoint(path, format, source, config)
+    checkpoint = Checkpoint(path, weights, format, source, config)
     if not len(checkpoint):
         raise BadInput(f"{weights} holds no tensor")
     return checkpoint

@@ -1,11 +1,12 @@
 """A checkpoint that does not fit its configuration, or is damaged."""
 
+import copy
 import json
 
 import numpy as np
 import pytest
 
-from checkpoint_lens import load_model, open_checkpoint
+from checkpoint_lens import load_model, open_checkpoint, perplexity
 from mfi_command import BadInput
 
 torch = pytest.importorskip("torch")
@@ -35,6 +36,7 @@ def test_a_value_that_is_not_finite_is_named(write_llama, value):
         (lambda w: w.update({Q: np.ascontiguousarray(w[Q].reshape(16, 64))}), r"shape \(16, 64\)"),
         (lambda w: w.update({"model.layers.9.x.weight": w[Q]}), "no place for"),
         (lambda w: w.update({Q + "_scale": w[Q]}), "no place for"),
+        (lambda w: w.update({Q: w[Q].astype(np.int8)}), "holds int8"),
     ],
 )
 def test_weights_that_do_not_fit_are_named(write_llama, change, says):
@@ -104,6 +106,25 @@ def test_layers_have_the_names_of_the_checkpoint(write_llama, tied):
     assert {name: tuple(layer.weight.shape) for name, layer in model.linear_layers().items()} == listed
     assert ("lm_head" in listed) is not tied
     assert list(listed) == list(model.linear_layers())
+
+
+def test_a_copy_is_independent_and_whole(write_llama, text):
+    model = load_model(write_llama())
+    before = perplexity(model, text)
+    twin = copy.deepcopy(model)
+    for parameter in twin.parameters():
+        parameter.zero_()
+    assert perplexity(model, text).loss == before.loss
+    assert perplexity(twin, text).perplexity == pytest.approx(400)
+
+
+def test_gradients_flow_after_an_evaluation(write_llama, text):
+    """What a quantizer needs: the rotary table of an earlier inference must not stop a backward pass."""
+    model = load_model(write_llama())
+    perplexity(model, text, max_tokens=50)
+    model.requires_grad_(True)
+    model(torch.arange(20)[None]).square().sum().backward()
+    assert all(float(p.grad.norm()) > 0 for p in model.parameters())
 
 
 @pytest.mark.parametrize("name", ["model.layers.0.mlp.up_proj", "lm_head"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 
 import ml_dtypes
@@ -133,6 +134,32 @@ def test_a_model_gives_the_logits_of_its_safetensors(tmp_path, make_config, make
     ours, wanted = load_model(path)(ids), load_model(folder)(ids)
     # The header keeps rms_norm_eps in float32: not the same bits.
     torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-6)
+
+
+def test_a_folder_with_a_gguf_in_it_has_its_tokenizer(tmp_path, config, weights, tokenizer):
+    from tokenizers import Tokenizer
+
+    words = tokenizer.get_vocab()
+    content = {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "gpt-2",
+        "tokenizer.ggml.tokens": sorted(words, key=words.get),
+        "tokenizer.ggml.token_type": [1] * len(words),
+        "tokenizer.ggml.merges": [" ".join(m) for m in json.loads(tokenizer.to_str())["model"]["merges"]],
+    }
+    pytest.importorskip("torch")
+    write_gguf(tmp_path / "x.gguf", config, weights, metadata=content)
+    wanted = tokenizer.encode("the old bridge").ids
+    assert load_model(tmp_path).tokenizer.encode("the old bridge") == wanted
+    # A tokenizer.json beside the file is preferred.
+    beside = Tokenizer.from_str(tokenizer.to_str())
+    beside.pre_tokenizer = None
+    beside.save(str(tmp_path / "tokenizer.json"))
+    assert (
+        load_model(tmp_path / "x.gguf").tokenizer.encode("the old bridge")
+        == beside.encode("the old bridge").ids
+    )
+    assert beside.encode("the old bridge").ids != wanted
 
 
 def test_config_from_metadata(tmp_path, config, weights):

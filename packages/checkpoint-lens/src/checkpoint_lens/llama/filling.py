@@ -79,6 +79,10 @@ def _same_shapes(checkpoint: Checkpoint, wanted: Mapping[str, torch.Tensor]) -> 
                 f"{checkpoint.path}: tensor {name} has shape {infos[name].shape}, "
                 f"its config.json gives {tuple(parameter.shape)}"
             )
+        if infos[name].dtype.startswith(("int", "uint", "bool")):
+            raise BadInput(
+                f"{checkpoint.path}: tensor {name} holds {infos[name].dtype}; weights must be floats"
+            )
 
 
 def _some(names: list[str]) -> str:
