@@ -10,7 +10,14 @@ from latency_gate.verdict import changes
 
 
 @dataclass(frozen=True)
+class Phase:
+    high_s: float
+
+
+@dataclass(frozen=True)
 class Answer:
+    prefill: Phase = Phase(0.012)
+    decode: Phase = Phase(0.003)
     prefill_s: float = 0.010
     decode_step_s: float = 0.002
     total_s: float = 0.074
@@ -50,15 +57,29 @@ def test_cautious_judges_the_upper_end(write_gate, entry):
     assert judged(path, cautious=True)[0].over == ("the request takes up to 111 ms, max_ms is 100",)
 
 
+@pytest.mark.parametrize(
+    ("budget", "over"),
+    [
+        ("max_prefill_ms = 12.1", False),
+        ("max_prefill_ms = 11.9", True),
+        ("max_decode_ms = 3.01", False),
+        ("max_decode_ms = 2.99", True),
+    ],
+)
+def test_cautious_takes_each_phase_by_its_own_interval(write_gate, entry, budget, over):
+    assert bool(judged(write_gate(entry(budget)), cautious=True)[0].over) is over
+
+
 def test_a_prediction_that_is_no_number_is_over(write_gate, entry):
     assert judged(write_gate(entry("max_ms = 70")), Answer(total_s=math.nan))[0].over
 
 
 def test_the_traffic_reaches_the_predictor(write_gate, entry):
     asked = []
-    path = write_gate(entry('max_ms = 70\nstack = "eager"'))
+    path = write_gate(entry('max_ms = 70\nstack = "eager"\nweight_dtype = "int8"'))
     judge(read_gate(path), predict=lambda model, **given: asked.append((model, given)) or Answer())
-    given = {"device": "A100-80GB", "batch": 4, "prompt": 256, "output": 32, "stack": "eager"}
+    given = {"device": "A100-80GB", "batch": 4, "prompt": 256, "output": 32}
+    given |= {"stack": "eager", "weight_dtype": "int8"}
     assert asked == [(str(path.parent / "config.json"), given)]
 
 

@@ -13,7 +13,8 @@ from mfi_command import BadInput
 
 BUDGETS = ("max_prefill_ms", "max_decode_ms", "max_ms")
 _COUNTS = {"batch": 1, "prompt": 512, "output": 128}
-_TEXTS = ("model", "device", "name", "stack")
+_OPTIONS = ("stack", "dtype", "weight_dtype", "kv_dtype")
+_TEXTS = ("model", "device", "name", *_OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Entry:
         What latency-predictor takes: a path of a configuration, or a model it knows by name.
     batch, prompt, output
         Requests at a time, tokens of the prompt, tokens generated.
+    options
+        What else is set of stack, dtype, weight_dtype and kv_dtype; latency-predictor has the defaults.
     budgets_ms
         The limits that are set, by their name in the file.
     """
@@ -38,7 +41,7 @@ class Entry:
     batch: int
     prompt: int
     output: int
-    stack: str
+    options: Mapping[str, str]
     budgets_ms: Mapping[str, float]
 
 
@@ -96,7 +99,7 @@ def _entry(table: Mapping[str, Any], where: str, folder: Path) -> Entry:
         name=table.get("name", table["model"]),
         model=_resolved(table["model"], where, folder),
         device=table["device"],
-        stack=table.get("stack", "cuda-graph"),
+        options={key: table[key] for key in _OPTIONS if key in table},
         budgets_ms=budgets,
         **{key: table.get(key, default) for key, default in _COUNTS.items()},
     )

@@ -9,9 +9,20 @@ from typing import Protocol
 from latency_gate.gatefile import Entry
 
 
+class Phase(Protocol):
+    """The part of a prediction that has an interval of its own."""
+
+    @property
+    def high_s(self) -> float: ...
+
+
 class Prediction(Protocol):
     """What latency-predictor answers, as far as the gate reads it."""
 
+    @property
+    def prefill(self) -> Phase: ...
+    @property
+    def decode(self) -> Phase: ...
     @property
     def prefill_s(self) -> float: ...
     @property
@@ -26,11 +37,15 @@ class Prediction(Protocol):
 
 Predict = Callable[..., Prediction]
 
-# The name of a budget, the attribute of a prediction that it limits, and its words.
-LIMITED = {
-    "max_prefill_ms": ("prefill_s", "prefill"),
-    "max_decode_ms": ("decode_step_s", "a decode step"),
-    "max_ms": ("total_s", "the request"),
+# What each budget limits: its words, the estimate, and the upper end of the interval.
+LIMITED: dict[str, tuple[str, Callable[[Prediction], float], Callable[[Prediction], float]]] = {
+    "max_prefill_ms": ("prefill", lambda answer: answer.prefill_s, lambda answer: answer.prefill.high_s),
+    "max_decode_ms": (
+        "a decode step",
+        lambda answer: answer.decode_step_s,
+        lambda answer: answer.decode.high_s,
+    ),
+    "max_ms": ("the request", lambda answer: answer.total_s, lambda answer: answer.high_s),
 }
 
 
@@ -65,8 +80,8 @@ def judge(
     entries
         From `read_gate`.
     cautious
-        Compare the upper end of the interval with `max_ms`, so that a model passes only where the prediction
-        is sure. Prefill and decode are scaled by the same ratio, since the interval is of the whole request.
+        Compare the upper ends of the intervals with the budgets, so that a model passes only where the
+        prediction is sure.
     predict
         `latency_predictor.predict` by default.
     on_progress
@@ -84,7 +99,7 @@ def judge(
             batch=entry.batch,
             prompt=entry.prompt,
             output=entry.output,
-            stack=entry.stack,
+            **entry.options,
         )
         verdicts.append(_verdict(entry, answer, cautious=cautious))
         if on_progress is not None:
@@ -93,12 +108,11 @@ def judge(
 
 
 def _verdict(entry: Entry, answer: Prediction, *, cautious: bool) -> Verdict:
-    factor = answer.high_s / answer.total_s if cautious else 1.0
     word = "up to " if cautious else ""
     over = []
     for budget, limit_ms in entry.budgets_ms.items():
-        attribute, what = LIMITED[budget]
-        taken_ms = getattr(answer, attribute) * factor * 1e3
+        what, estimate, upper = LIMITED[budget]
+        taken_ms = 1e3 * (upper if cautious else estimate)(answer)
         if not taken_ms <= limit_ms:  # a NaN is over every budget
             over.append(f"{what} takes {word}{taken_ms:.4g} ms, {budget} is {limit_ms:.4g}")
     return Verdict(
