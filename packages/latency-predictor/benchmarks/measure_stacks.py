@@ -2,8 +2,8 @@
 
     python packages/latency-predictor/benchmarks/measure_stacks.py --output rows.json
 
-Wall time around a synchronised call, medians; random weights and tokens, fp16, sdpa attention. A row says what was
-run; the file says on what. Needs torch, transformers and roofline (for the shapes of known models).
+Wall time around a synchronised call, medians; random weights and tokens, fp16, sdpa attention. A row says
+what was run; the file says on what. Needs torch, transformers and roofline (for the shapes of known models).
 """
 
 from __future__ import annotations
@@ -18,12 +18,23 @@ from pathlib import Path
 
 import torch
 import transformers
-from roofline import read_config
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
-MODELS = (
-    "opt-1.3b llama-3.2-1b opt-6.7b llama-2-7b opt-13b llama-3-8b qwen2.5-7b opt-2.7b llama-3.2-3b mistral-7b opt-30b"
-).split()
+from roofline import read_config
+
+MODELS = [
+    "opt-1.3b",
+    "llama-3.2-1b",
+    "opt-6.7b",
+    "llama-2-7b",
+    "opt-13b",
+    "llama-3-8b",
+    "qwen2.5-7b",
+    "opt-2.7b",
+    "llama-3.2-3b",
+    "mistral-7b",
+    "opt-30b",
+]
 SIZES = [(1, 128), (1, 512), (1, 1024), (8, 128), (8, 512), (32, 128), (32, 512), (64, 128)]
 
 
@@ -68,9 +79,6 @@ def rows_of(name: str, stop: float):
             yield row(common, "eager", "decode", taken)
         except torch.cuda.OutOfMemoryError as error:
             print(f"{name} {batch}x{prompt}: out of memory, left out ({str(error)[:60]})")
-    del model
-    gc.collect()
-    torch.cuda.empty_cache()
 
 
 def row(common: dict, stack: str, phase: str, taken: list[float]) -> dict:
@@ -92,14 +100,19 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=400)
     parser.add_argument("--models", nargs="*", default=MODELS)
     options = parser.parse_args()
-    # cuDNN plans attention anew for every length of the cache, tens of milliseconds a step: not what is asked here.
+    # cuDNN plans attention anew for every length of the cache, tens of milliseconds a step: not what is
+    # asked here.
     torch.backends.cuda.enable_cudnn_sdp(False)
     stop = time.perf_counter() + options.seconds
     about = {
         "device": torch.cuda.get_device_name(),
         "date": datetime.now(UTC).date().isoformat(),
         "command": "python packages/latency-predictor/benchmarks/measure_stacks.py",
-        "versions": {"torch": torch.__version__, "CUDA": torch.version.cuda, "transformers": transformers.__version__},
+        "versions": {
+            "torch": torch.__version__,
+            "CUDA": torch.version.cuda,
+            "transformers": transformers.__version__,
+        },
         "rows": [],
     }
     for name in options.models:

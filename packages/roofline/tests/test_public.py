@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from types import ModuleType
 
 import roofline
 

@@ -1,8 +1,9 @@
-"""Seconds that one operator takes on a device: roofline terms with fitted efficiencies, and what a launch costs.
+"""Seconds that one operator takes on a device: roofline terms with fitted efficiencies, and what a launch
+costs.
 
-t = launch + ((compute)^p + (memory)^p)^(1/p): the smooth maximum of the two floors, each divided by the share of
-its peak that kernels were measured to reach. Plain arithmetic: the script that fits the coefficients calls the
-same functions.
+t = launch + ((compute)^p + (memory)^p)^(1/p): the smooth maximum of the two floors, each divided by the
+share of its peak that kernels were measured to reach. Plain arithmetic: the script that fits the
+coefficients calls the same functions.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# Output tiles that GEMM libraries use, and how many of the fitted ratios apply to each: a small tile reuses less.
+# Output tiles that GEMM libraries use, and how many of the fitted ratios apply to each: a small tile reuses
+# less.
 TILES = ((256, 128, 0), (128, 256, 0), (128, 128, 0), (64, 128, 1), (128, 64, 1), (64, 64, 2))
 
 
@@ -49,8 +51,8 @@ class Prefill:
 class Decode:
     """Coefficients of attention of one token a sequence over a cache.
 
-    `idle_exponent`: how time grows when there are fewer blocks than multiprocessors; `head_s`: seconds that each
-    (sequence, kv head) pair costs on the whole device, however short its cache.
+    `idle_exponent`: how time grows when there are fewer blocks than multiprocessors; `head_s`: seconds that
+    each (sequence, kv head) pair costs on the whole device, however short its cache.
     """
 
     bandwidth: float
@@ -85,7 +87,9 @@ def _waves(m: int, n: int, tile_m: int, tile_n: int, units: int) -> float:
 
 
 def gemm_s(m: int, n: int, k: int, moved_bytes: int, fit: Gemm, on: Hardware) -> float:
-    """Seconds of a product (m, k) @ (k, n): the best tile of `TILES`, in whole waves over the multiprocessors."""
+    """Seconds of a product (m, k) @ (k, n): the best tile of `TILES`, in whole waves over the
+    multiprocessors.
+    """
     ideal = 2 * m * n * k / (on.peak_flop_per_s * fit.compute)
     compute = min(
         ideal * _waves(m, n, tile_m, tile_n, on.units) / fit.smaller_tile**steps
@@ -103,7 +107,9 @@ def prefill_s(flop: int, moved_bytes: int, fit: Prefill, on: Hardware) -> float:
 
 
 def decode_s(batch: int, keys: int, kv_heads: int, moved_bytes: int, fit: Decode, on: Hardware) -> float:
-    """Seconds of attention of one new token a sequence: the cache is read once a kv head, 256 keys a block."""
+    """Seconds of attention of one new token a sequence: the cache is read once a kv head, 256 keys a
+    block.
+    """
     blocks = batch * kv_heads * -(-keys // 256)
     idle = max(1.0, on.units / blocks) ** fit.idle_exponent
     memory = moved_bytes / (on.bandwidth_bytes_per_s * fit.bandwidth) * idle

@@ -55,6 +55,7 @@ class Analysis:
     """
 
     device: Device
+    shape: ModelShape
     phase: str
     batch: int
     sequence: int
@@ -199,6 +200,7 @@ def analyze(
     )
     return Analysis(
         device=hardware,
+        shape=shape,
         phase=phase,
         batch=work.batch,
         sequence=keys,

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 from mfi_command import BadInput
 from roofline.devices import Device
 
