@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -60,7 +60,7 @@ class Percentile(Estimate):
     """
 
     log_odds_error: float = math.nan
-    around: tuple[float, ...] = ()
+    around: tuple[float, ...] = field(default=(), repr=False)
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """The two-sided confidence interval; NaN where the run holds too few excursions to tell."""

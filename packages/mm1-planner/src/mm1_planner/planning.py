@@ -74,7 +74,7 @@ class Plan:
         The deciding simulation at `servers`, which keeps the promise, and at one server less, which does not
         (None where that has no steady state, or is zero servers).
     settled : bool
-        Whether neither of the two intervals holds the limit.
+        Whether both intervals are known to leave the limit out.
     verdict : str
         All of it in a few sentences.
     burstiness : Burstiness or None
@@ -314,7 +314,9 @@ def _verdict(
     if decided is not by_poisson and decided is not by_replay:
         parts.append("too close for simulation to tell, the exact formula decides")
     elif not decided.settled(question.slo):
-        parts.append("close: an interval holds the limit, one server more or less may be right")
+        parts.append(
+            "not settled: an interval holds the limit or is not known, one server more or less may be right"
+        )
     asked_for = f"the formula ({question.formula(servers).method}) asks for {by_formula}"
     if by_replay is not None:
         asked_for += (

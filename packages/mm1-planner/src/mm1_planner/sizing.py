@@ -74,12 +74,13 @@ class Found:
         return self.workload.at(less) if less >= self.workload.fewest_servers else None
 
     def settled(self, slo: Slo) -> bool:
-        """Whether the intervals at the answer and at one less both leave the limit out."""
+        """Whether the intervals at the answer and at one less are both known to leave the limit out."""
         if self.servers is None:
             return True
         tried = [self.workload.at(self.servers), self.one_less]
         intervals = [run.estimates[slo.metric].interval() for run in tried if run is not None]
-        return not any(low <= slo.limit_s <= high for low, high in intervals)
+        # Asked this way, an interval that is not known (NaN) does not settle anything.
+        return all(slo.limit_s < low or high < slo.limit_s for low, high in intervals)
 
 
 def impossible(question: Question) -> str | None:
