@@ -1,8 +1,9 @@
-"""Print predictions beside measured rows: python packages/latency-predictor/benchmarks/accuracy.py [--published CSV]
+"""Print predictions beside measured rows: python packages/latency-predictor/benchmarks/accuracy.py
+[--published CSV]
 
-Without an argument, the committed H100 rows under eager, which the eager stack was fitted on (their families left
-out: see the intervals in coefficients.toml). With one, opt_small_a100_published.csv (figures of the SmoothQuant
-paper and repository, mit-han-lab/smoothquant c61476d7, MIT), which nothing was fitted on.
+Without an argument, the committed H100 rows under eager, which the eager stack was fitted on (their
+families left out: see the intervals in coefficients.toml). With one, opt_small_a100_published.csv (figures
+of the SmoothQuant paper and repository, mit-han-lab/smoothquant c61476d7, MIT), which nothing was fitted on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+
 from latency_predictor import predict
 
 RESULTS = Path(__file__).parent / "results" / "eager_h100.json"
@@ -43,10 +45,13 @@ def main() -> None:
         found = predict(model, device=device, batch=batch, prompt=prompt, output=2, stack=stack, dtype="fp16")
         part = found.prefill if phase == "prefill" else found.decode
         inside = part.low_s <= seconds <= part.high_s
+        mark = "" if inside else "  outside"
         errors.setdefault(f"{device} {stack} {phase}", []).append((part.time_s / seconds - 1, inside))
         print(
-            f"{model:14} {device:10} {stack:10} {phase:8} b{batch:<3} p{prompt:<5} measured {seconds * 1e3:8.2f} ms"
-            f"  predicted {part.time_s * 1e3:8.2f}  ({part.time_s / seconds - 1:+.0%}){'' if inside else '  outside'}"
+            f"{model:14} {device:10} {stack:10} {phase:8} b{batch:<3} p{prompt:<5} measured"
+            f" {seconds * 1e3:8.2f} ms"
+            f"  predicted {part.time_s * 1e3:8.2f}  ({part.time_s / seconds - 1:+.0%})"
+            f"{'' if inside else '  outside'}"
         )
     for name, found in errors.items():
         ape = np.abs([error for error, _ in found])

@@ -370,7 +370,13 @@ def eager_fit(h100: DeviceFit) -> tuple[Eager, dict[str, dict]]:
                 groups[row["phase"]][row["model"]].append(
                     math.log(row["latency_s"] / eager_s(found, made, h100))
                 )
-    return fitted(passes), {phase: interval(found) for phase, found in groups.items()}
+    made, intervals = fitted(passes), {phase: interval(found) for phase, found in groups.items()}
+    for phase, found in intervals.items():
+        errors = [
+            abs(eager_s(p, made, h100) / row["latency_s"] - 1) for p, row in passes if row["phase"] == phase
+        ]
+        found["fitted_median_ape"] = float(np.median(errors))
+    return made, intervals
 
 
 def toml_table(name: str, values: dict[str, object]) -> str:

@@ -1,0 +1,54 @@
+"""The formulas: limits they must have, and monotonicity."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latency_predictor.timing import (
+    Decode,
+    Gemm,
+    Hardware,
+    Vector,
+    decode_s,
+    gemm_s,
+    smooth_max,
+    vector_s,
+)
+
+ON = Hardware(1e14, 1e12, 100)
+PLAIN = Gemm(compute=1, smaller_tile=1, bandwidth=1, sharpness=50, launch_s=0)
+
+
+@given(a=st.floats(0, 1e9), b=st.floats(0, 1e9), p=st.floats(1, 20))
+def test_smooth_max_lies_between_maximum_and_sum(a: float, b: float, p: float) -> None:
+    found = smooth_max(a, b, p)
+    assert max(a, b) * (1 - 1e-12) <= found <= (a + b) * (1 + 1e-12)
+
+
+def test_whole_waves_by_hand() -> None:
+    """2560 x 1280 in tiles of 128 x 128 is 200 tiles: two full waves of 100, so nothing is lost. 2561 rows
+    make 210 tiles of any kind that fits, three waves: half as much time again where tiles are that large."""
+    k = 4096
+    ideal = 2 * 2560 * 1280 * k / 1e14
+    assert gemm_s(2560, 1280, k, 0, PLAIN, ON) == pytest.approx(ideal)
+    lossy = Gemm(1, 0.01, 1, 50, 0)  # small tiles priced out
+    assert gemm_s(2561, 1280, k, 0, lossy, ON) == pytest.approx(1.5 * ideal, rel=0.02)
+
+
+def test_memory_limit_by_hand() -> None:
+    assert gemm_s(1, 4096, 4096, 10**10, PLAIN, ON) == pytest.approx(0.01)
+    assert vector_s(10**9, Vector(0.5, 1e-6), ON) == pytest.approx(2e-3 + 1e-6)
+    fit = Decode(bandwidth=0.5, sharpness=20, launch_s=1e-6, idle_exponent=1, head_s=0)
+    full = decode_s(100, 256, 8, 10**9, fit, ON)
+    assert full == pytest.approx(2e-3 + 1e-6)
+    assert decode_s(1, 256, 50, 10**9, fit, ON) == pytest.approx(4e-3 + 1e-6)  # 50 blocks on 100 units
+
+
+@given(m=st.integers(1, 5000), n=st.integers(1, 5000), k=st.integers(1, 5000))
+def test_never_faster_than_the_data_sheet(m: int, n: int, k: int) -> None:
+    moved = 2 * (m * k + k * n + m * n)
+    floor = max(2 * m * n * k / 1e14, moved / 1e12)
+    assert gemm_s(m, n, k, moved, PLAIN, ON) >= floor * (1 - 1e-9)
+    assert math.isfinite(gemm_s(m, n, k, moved, PLAIN, Hardware(1e14, 1e12, 0)))
