@@ -37,8 +37,6 @@ class Tokenizer:
         inner.no_padding()
         self._inner = inner
         self.prefix = _prefix(inner) if prefix is None else prefix
-        # What is left of post-processing after the prefix only trims the offsets that count bytes.
-        inner.post_processor = None
 
     def encode(self, text: str) -> list[int]:
         """The tokens of the text alone, without the prefix."""
@@ -54,6 +52,7 @@ class Tokenizer:
         characters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
         widths = 1 + (characters >= 0x80) + (characters >= 0x800) + (characters >= 0x10000)
         ends = np.concatenate([[0], np.cumsum(widths)])
+        # Ends only: trimmed offsets (ByteLevel's default) move the start of a token past its spaces.
         stops = np.array([stop for _, stop in encoding.offsets], np.int64)
         return Encoded(np.array(encoding.ids, np.int64), ends[stops].astype(np.int64))
 
