@@ -29,7 +29,7 @@ def softmax(x: Any, *, axis: int = -1) -> Any:
     -----
     Computed in float64 from the stored values and rounded once. Before that rounding the relative error
     is at most about :math:`(6 + \\log_2 n)\\,2^{-53}` for 16-bit and float32 inputs, hence within 0.5 ulp
-    plus :math:`2^{-25}` (float32), :math:`2^{-38}` (16-bit): the correctly rounded value except where the
+    plus :math:`2^{-24}` (float32), :math:`2^{-37}` (16-bit): the correctly rounded value except where the
     exact one lies that close to a tie. For float64 inputs add :math:`|x_i - m|\\,2^{-53}`. Each row is
     computed alone: the bits do not depend on the batch. Cost O(n), 8 bytes an element of one block of rows.
 

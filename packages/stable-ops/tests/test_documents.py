@@ -1,0 +1,44 @@
+"""Every example of the README and of the manual runs and prints what is written under it."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from stable_ops.cli import app
+
+PACKAGE = Path(__file__).parents[1]
+MANUAL = PACKAGE.parents[1] / "docs" / "tools" / "stable-ops"
+FILES = [path for path in (PACKAGE / "README.md", *sorted(MANUAL.glob("*.md"))) if path.is_file()]
+pytestmark = pytest.mark.skipif(not FILES, reason="the documents are not beside the tests")
+
+
+def blocks(language: str) -> list[pytest.param]:
+    found = []
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        found += [(path.name, block) for block in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)]
+    return [pytest.param(block, id=f"{name}-{i}") for i, (name, block) in enumerate(found)]
+
+
+@pytest.mark.parametrize("block", blocks("console"))
+def test_command(block):
+    for line in re.split(r"^\$ stable-ops ", block, flags=re.MULTILINE)[1:]:
+        command, *printed = line.rstrip().splitlines()
+        done = CliRunner().invoke(app, shlex.split(command))
+        assert done.exit_code in (0, 1), done.output
+        shown = done.stdout.splitlines()
+        assert [text for text in printed if text not in shown] == [], done.output
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_python(block):
+    exec(compile(block, "a document", "exec"), {})
+
+
+def test_there_is_something_to_run():
+    if len(FILES) > 1:
+        assert len(blocks("console")) >= 6
+        assert len(blocks("python")) >= 3
