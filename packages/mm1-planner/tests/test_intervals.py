@@ -49,3 +49,13 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     # Four standard deviations of a binomial share of 0.95.
     for name, count in held.items():
         assert abs(count / runs - 0.95) < 4 * math.sqrt(0.95 * 0.05 / runs), name
+
+
+def test_clusters_known_from_theory_widen_an_interval_and_never_narrow_it() -> None:
+    batches = np.split(np.random.default_rng(2).exponential(size=200_000), 20)
+    alone, clustered = (percentiles(batches, [0.99], cluster=size)[0] for size in (0.0, 50.0))
+    # 2000 independent times beyond, or 40 clusters: the interval of the tail's share is sqrt(50) times as wide.
+    ratio_of_widths = np.subtract(*clustered.interval()) / np.subtract(*alone.interval())
+    assert 4 < ratio_of_widths < 12
+    assert percentiles(batches, [0.99], cluster=0.01)[0].interval() == alone.interval()
+    assert math.isnan(percentiles(batches, [0.99], cluster=500.0)[0].interval()[0])
