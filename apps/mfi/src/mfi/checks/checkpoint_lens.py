@@ -32,7 +32,10 @@ def attention() -> Outcome:
     expected = model.config["num_hidden_layers"] * model.config["num_attention_heads"]
     low = sum(head.low_rank for head in heads)
     return Outcome(
-        measured={f"block {x.block} head {x.head}": round(x.top10_energy, 4) for x in heads},
+        measured={
+            f"block {block}": " ".join(f"{x.top10_energy:.3f}" for x in heads if x.block == block)
+            for block in sorted({x.block for x in heads})
+        },
         passed=worst < 1e-9 and flags and len(heads) == expected,
         detail=f"{low} of {len(heads)} heads low rank; shares {min(shares):.3f} to "
         f"{max(shares):.3f}; off LAPACK's by at most {worst:.1e}",

@@ -45,8 +45,7 @@ def latency_stage(question: Question, model: CausalLM, tick: Tick) -> tuple[Stag
             break
         tick(done + 1, len(BATCHES))
     one = predictions[0][1]
-    columns = ["batch", "prefill, ms", "decode step, ms", "request, s", "interval, s", "tokens/s"]
-    throughput = [batch * question.output_tokens / item.total_s for batch, item in predictions]
+    columns = ["batch", "prefill, ms", "decode step, ms", "request, s", "90 % interval, s", "tokens/s"]
     rows = [
         [
             batch,
@@ -54,21 +53,16 @@ def latency_stage(question: Question, model: CausalLM, tick: Tick) -> tuple[Stag
             item.decode_step_s * 1e3,
             item.total_s,
             f"{item.low_s:.3g} to {item.high_s:.3g}",
-            rate,
+            item.tokens_per_s,
         ]
-        for (batch, item), rate in zip(predictions, throughput, strict=True)
+        for batch, item in predictions
     ]
-    share = (
-        [item.low_s / item.total_s for _, item in predictions],
-        [item.high_s / item.total_s for _, item in predictions],
-    )
-    steps = [item.decode_step_s for _, item in predictions]
     figure = latency_by_batch(
         [batch for batch, _ in predictions],
-        steps,
-        [step * low for step, low in zip(steps, share[0], strict=True)],
-        [step * high for step, high in zip(steps, share[1], strict=True)],
-        throughput,
+        [item.decode_step_s for _, item in predictions],
+        [item.decode.low_s for _, item in predictions],
+        [item.decode.high_s for _, item in predictions],
+        [item.tokens_per_s for _, item in predictions],
     )
     return Stage(
         Section(
@@ -80,7 +74,7 @@ def latency_stage(question: Question, model: CausalLM, tick: Tick) -> tuple[Stag
                 f" and {one.high_s:.3g};"
                 f" a decode step takes {one.decode_step_s * 1e3:.3g} ms.{stopped}"
             ),
-            how=_how_latency(one),
+            how=_how(one),
             tables=[Table("By batch", columns, rows)],
             figures=[("Decode step and throughput by batch", figure)],
         ),
@@ -88,9 +82,13 @@ def latency_stage(question: Question, model: CausalLM, tick: Tick) -> tuple[Stag
     ), one
 
 
-def _how_latency(prediction: Prediction) -> str:
-    return (
-        "Each operator takes the longest of compute, bytes and launch, at efficiencies fitted on published"
-        " measurements; the interval comes from the errors of that fit on devices or models it had not seen."
-        " It is a prediction: measure before you promise."
+def _how(prediction: Prediction) -> str:
+    return " ".join(
+        (
+            "Each operator takes the longest of compute, bytes and launch, at efficiencies fitted on"
+            " measurements; the 90 % interval comes from kernels of models left out of the fit. A prediction:"
+            " queueing, tokenisation and scheduling are not in it.",
+            prediction.provenance,
+            *prediction.notes,
+        )
     )
