@@ -51,7 +51,7 @@ def main() -> None:
             f"{model:14} {device:10} {stack:10} {phase:8} b{batch:<3} p{prompt:<5} measured"
             f" {seconds * 1e3:8.2f} ms"
             f"  predicted {part.time_s * 1e3:8.2f}  ({part.time_s / seconds - 1:+.0%})"
-            f"{'' if inside else '  outside'}"
+            f"{mark}"
         )
     for name, found in errors.items():
         ape = np.abs([error for error, _ in found])

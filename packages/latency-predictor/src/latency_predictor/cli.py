@@ -172,10 +172,10 @@ def _curve(advice: Advice) -> Figure:
     axes.set(
         xlabel="decode step, ms",
         ylabel="tokens/s",
-        ylim=(0, None),
+        ylim=(0, 1.15 * max(rates)),
         title=f"Batches on {advice.curve[0].device}",
     )
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncol=3)
     return figure
 
 
