@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import latency_predictor.cli
-import quant_risk_analyzer.cli
-import stable_ops.cli
 import typer
 
 import checkpoint_lens.cli
+import latency_predictor.cli
 import mm1_planner.cli
+import quant_risk_analyzer.cli
 import roofline.cli
+import stable_ops.cli
 import svd_compress.cli
 from mfi_command import BadInput, atomic_file
 from mfi_command.cli import Report, Seed, Table, command, create_app, entry_point, progress
@@ -59,7 +59,10 @@ def report(
     device: Annotated[str, typer.Option(help="From `roofline devices`.")] = "H100-SXM5-80GB",
     stack: Annotated[str, typer.Option(help="How the model is run: eager, cuda-graph, ...")] = "cuda-graph",
     dtype: Annotated[str, typer.Option(help="Of weights and activations on the device.")] = "bf16",
-    prompt: Annotated[int, typer.Option(min=1, help="Tokens in, of a typical request.")] = 512,
+    prompt: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens in, of a typical request; 512, or half the model's positions."),
+    ] = None,
     output_tokens: Annotated[int, typer.Option(min=1, help="Tokens out, of a typical request.")] = 128,
     arrival_rate: Annotated[float, typer.Option(help="Requests per second.")] = 20.0,
     slo: Annotated[str, typer.Option(help="The promise, in seconds.")] = "p99_wait<0.2",

@@ -9,7 +9,7 @@ FORMATS = ("int4", "int3")
 
 @check(
     "w11-rating",
-    title="Rank correlation of the risk with the measured KL of the logits, one layer quantized at a time, int4 and int3",
+    title="Rank correlation of the risk with the measured KL, one layer quantized at a time, int4 and int3",
     bound="no data: >= 0.90 overall, >= 0.55 within role; 32 texts: >= 0.75 within role",
     unit="Spearman's rho, the smaller of int4 and int3",
 )

@@ -71,7 +71,7 @@ class Chain:
         shown = self.question
         facts = (
             f"{self.parameters:,} parameters · {shown.device}, {shown.stack}, {shown.dtype} · "
-            f"{shown.prompt_tokens} tokens in, {shown.output_tokens} out · "
+            f"{shown.prompt} tokens in, {shown.output_tokens} out · "
             f"{shown.arrival_rate_per_s:g} requests/s, {shown.slo} s"
         )
         made = {"made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")}
@@ -106,10 +106,12 @@ def run(question: Question, progress: Progress) -> Chain:
         return answer
 
     model = timed("model", lambda tick: load_model(question.model))
+    question = question.for_context(model.max_context)
     stages = {"risk": timed("risk", lambda tick: risk_stage(question, model, tick))}
     stages["compression"] = timed("compression", lambda tick: compression_stage(question, model, tick))
     stages["roofline"] = timed("roofline", lambda tick: roofline_stage(question, model, tick))
-    stages["latency"], request = timed("latency", lambda tick: latency_stage(question, model, tick))
+    floor_s = stages["roofline"].fields["decode"]["total_time_s"]
+    stages["latency"], request = timed("latency", lambda tick: latency_stage(question, model, floor_s, tick))
     stages["plan"] = timed("plan", lambda tick: plan_stage(question, request, tick))
     # A tied embedding is one parameter that stands under two names; `parameters` gives it once.
     count = sum(parameter.numel() for parameter in model.parameters())

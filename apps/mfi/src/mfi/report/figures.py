@@ -61,17 +61,18 @@ def latency_by_batch(
     figure = Figure(figsize=(8, 3.6))
     left, right = figure.subplots(1, 2)
     left.fill_between(
-        batches, np.asarray(low_s) * 1e3, np.asarray(high_s) * 1e3, alpha=0.25, label="interval"
+        batches, np.asarray(low_s) * 1e3, np.asarray(high_s) * 1e3, alpha=0.25, label="90 % interval"
     )
     left.plot(batches, np.asarray(decode_step_s) * 1e3, marker="o", label="predicted")
     left.set_ylabel("decode step, ms")
-    left.set_yscale("log")
+    left.set_ylim(bottom=0)
     left.legend()
     right.plot(batches, tokens_per_s, marker="o", color="tab:green")
     right.set_ylabel("tokens per second")
     right.set_yscale("log")
     for axes in (left, right):
         axes.set_xscale("log", base=2)
+        axes.set_xticks(batches, [str(batch) for batch in batches])
         axes.set_xlabel("batch, sequences")
         axes.grid(alpha=0.3, which="both")
     figure.tight_layout()

@@ -28,6 +28,7 @@ nav a{margin-right:1rem}a{color:inherit}.facts,footer,.how{color:var(--soft);fon
 .short li{margin:.35rem 0}.answer{font-size:1.05rem}.wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:.88rem;margin:.75rem 0}
 th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
+td:last-child:not(.number){min-width:16rem}
 td.number{text-align:right;font-variant-numeric:tabular-nums}th{white-space:nowrap}
 figure{margin:1rem 0;background:#fff;padding:.25rem;border:1px solid var(--line)}
 figure svg{display:block;width:100%;height:auto}summary{cursor:pointer;margin:.5rem 0}

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from latency_predictor import Prediction
 
 
-def latency_stage(question: Question, model: CausalLM, tick: Tick) -> tuple[Stage, Prediction]:
+def latency_stage(
+    question: Question, model: CausalLM, floor_s: float, tick: Tick
+) -> tuple[Stage, Prediction]:
     """How long a request takes, by batch; the prediction for one request goes on to the plan."""
     from latency_predictor import predict
     from mfi.report.figures import latency_by_batch
@@ -31,7 +33,7 @@ def latency_stage(question: Question, model: CausalLM, tick: Tick) -> tuple[Stag
                         model.config,
                         device=question.device,
                         batch=batch,
-                        prompt=question.prompt_tokens,
+                        prompt=question.prompt,
                         output=question.output_tokens,
                         stack=question.stack,
                         dtype=question.dtype,
@@ -69,10 +71,11 @@ def latency_stage(question: Question, model: CausalLM, tick: Tick) -> tuple[Stag
             id="latency",
             title="How long does a request take?",
             answer=(
-                f"{question.prompt_tokens} tokens in, {question.output_tokens} out, alone on"
+                f"{question.prompt} tokens in, {question.output_tokens} out, alone on"
                 f" {question.device} ({question.stack}): {one.total_s:.3g} s, between {one.low_s:.3g}"
                 f" and {one.high_s:.3g};"
-                f" a decode step takes {one.decode_step_s * 1e3:.3g} ms.{stopped}"
+                f" a decode step takes {one.decode_step_s * 1e3:.3g} ms,"
+                f" {one.decode_step_s / floor_s:.3g} times its floor.{stopped}"
             ),
             how=_how(one),
             tables=[Table("By batch", columns, rows)],
@@ -83,12 +86,9 @@ def latency_stage(question: Question, model: CausalLM, tick: Tick) -> tuple[Stag
 
 
 def _how(prediction: Prediction) -> str:
-    return " ".join(
-        (
-            "Each operator takes the longest of compute, bytes and launch, at efficiencies fitted on"
-            " measurements; the 90 % interval comes from kernels of models left out of the fit. A prediction:"
-            " queueing, tokenisation and scheduling are not in it.",
-            prediction.provenance,
-            *prediction.notes,
-        )
+    return (
+        "Each operator takes launch, compute and bytes at efficiencies fitted on measurements; the 90 %"
+        " interval comes from kernels of models left out of the fit. Queueing, tokenisation and"
+        " scheduling are"
+        f" not in it. Noted: {'; '.join((prediction.provenance, *prediction.notes))}."
     )

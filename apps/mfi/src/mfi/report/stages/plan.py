@@ -12,6 +12,7 @@ from mfi_command.report import Table
 
 if TYPE_CHECKING:
     from latency_predictor import Prediction
+    from mm1_planner import Plan
 
 
 def plan_stage(question: Question, request: Prediction, tick: Tick) -> Stage:
@@ -29,14 +30,7 @@ def plan_stage(question: Question, request: Prediction, tick: Tick) -> Stage:
         )
         tick(done + 1, 2)
     expected, worst = answers["predicted"], answers["upper end"]
-    if expected.servers is None:
-        answer = f"This cannot be met: {expected.reason}."
-    else:
-        rest = "cannot be met" if worst.servers is None else f"it takes {worst.servers}"
-        answer = (
-            f"{question.arrival_rate_per_s:g} requests/s with {question.slo} s: {expected.servers} replicas;"
-            f" if a request takes as long as the prediction allows, {rest}."
-        )
+    answer = _answer(question, expected, worst)
     rows = []
     for name, item in answers.items():
         simulated = item.simulated.to_dict() if item.simulated else {}
@@ -76,3 +70,16 @@ def plan_stage(question: Question, request: Prediction, tick: Tick) -> Stage:
 def _of(simulated: Mapping[str, Any], metric: str) -> object:
     value = simulated.get(metric)
     return value.get("value") if isinstance(value, Mapping) else value
+
+
+def _answer(question: Question, expected: Plan, worst: Plan) -> str:
+    asked = f"{question.arrival_rate_per_s:g} requests/s with {question.slo} s"
+    if expected.servers is None:
+        return f"{asked} cannot be met: {expected.reason}."
+    if worst.servers == expected.servers:
+        margin = "also at the upper end of the predicted latency"
+    elif worst.servers is None:
+        margin = "but at the upper end of the predicted latency it cannot be met"
+    else:
+        margin = f"{worst.servers} at the upper end of the predicted latency"
+    return f"{asked}: {expected.servers} replicas, {margin}."

@@ -33,15 +33,16 @@ def risk_stage(question: Question, model: CausalLM, tick: Tick) -> Stage:
     ordered = sorted(report.layers, key=lambda layer: -layer.formats[last].risk)
     columns = ["layer", "shape"]
     for name in question.formats:
-        columns += [f"{name} rating", f"{name} risk, nats/token", "95 % interval", "SNR, dB"]
-    columns.append("why")
+        columns += [name, f"{name} risk, nats/token"]
+    columns += [f"{last} 95 % interval", f"{last} SNR, dB", f"why, at {last}"]
     rows = []
     for layer in ordered:
         row: list[object] = [layer.name, "x".join(map(str, layer.shape))]
         for name in question.formats:
-            risk = layer.formats[name]
-            row += [risk.rating, risk.risk, f"{risk.risk_low:.2g} to {risk.risk_high:.2g}", risk.snr_db]
-        rows.append([*row, "; ".join(layer.formats[last].reasons)])
+            row += [layer.formats[name].rating, layer.formats[name].risk]
+        worst = layer.formats[last]
+        row += [f"{worst.risk_low:.2g} to {worst.risk_high:.2g}", worst.snr_db, "; ".join(worst.reasons)]
+        rows.append(row)
     return Stage(
         Section(
             id="risk",

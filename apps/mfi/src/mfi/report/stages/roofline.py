@@ -21,7 +21,7 @@ def roofline_stage(question: Question, model: CausalLM, tick: Tick) -> Stage:
 
     phases = {}
     for done, (phase, sequence) in enumerate(
-        (("prefill", question.prompt_tokens), ("decode", question.prompt_tokens + question.output_tokens))
+        (("prefill", question.prompt), ("decode", question.prompt + question.output_tokens))
     ):
         phases[phase] = analyze(
             model.config,
