@@ -6,7 +6,7 @@ import torch
 
 from checkpoint_lens import load_model, second_moments
 from checkpoint_lens.windows import windows
-from svd_compress.gradients import backward, moments
+from svd_compress.gradients import backward, draw, moments
 
 CONTEXT = 64
 
@@ -41,7 +41,7 @@ def test_gradients_give_the_weight_gradient_of_autograd(model, parts):
         layers[name].weight.requires_grad_(True)
     logits = model(ids[None])[0]
     generator = torch.Generator().manual_seed(5)
-    labels = torch.multinomial(logits.detach().float().softmax(-1), 1, generator=generator)[:, 0]
+    labels = draw(logits.detach().float(), generator)
     torch.nn.functional.cross_entropy(logits, labels, reduction="sum").backward()
     for name in names:
         weight = layers[name].weight
@@ -72,3 +72,13 @@ def test_the_model_is_left_as_it_was(model, parts):
     parameter.requires_grad_(False)
     assert torch.equal(model(torch.from_numpy(parts[0].ids)[None]), before)
     assert not any(layer._forward_hooks for layer in model.linear_layers().values())
+
+
+def test_labels_follow_the_distribution():
+    logits = torch.tensor([0.0, 2.0, -torch.inf, 1.0, -3.0]).repeat(40000, 1)
+    counts = torch.bincount(draw(logits, torch.Generator().manual_seed(1)), minlength=5).double()
+    expected = 40000 * logits[0].double().softmax(-1)
+    assert counts[2] == 0
+    seen = expected > 0
+    chi_square = ((counts - expected)[seen] ** 2 / expected[seen]).sum()
+    assert chi_square < 23  # p = 4e-5 with three degrees of freedom

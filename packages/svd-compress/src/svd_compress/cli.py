@@ -94,7 +94,7 @@ def compress(
         float, typer.Option(help="A layer is factored only if this share of its parameters is saved.")
     ] = 0.2,
     context: Annotated[int, typer.Option(help="Tokens of a window of text.")] = 256,
-    calibration_tokens: Annotated[int, typer.Option(help="Tokens of calibration text to read.")] = 16384,
+    calibration_tokens: Annotated[int, typer.Option(help="Tokens of calibration text to read.")] = 12288,
     evaluation_tokens: Annotated[
         int | None, typer.Option(help="Tokens of evaluation text to read; all by default.")
     ] = None,

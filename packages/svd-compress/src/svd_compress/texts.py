@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # Pieces this long hardly recur by chance; licences and headings do, so a few in common are let pass.
 PIECE, SHARE = 200, 0.05
 # One window in so many is kept from the factors and used to search.
-SEARCH_EVERY = 5
+SEARCH_EVERY = 4
 
 
 def two_texts(calibration: str | Path, evaluate: str | Path) -> tuple[str, str]:
@@ -61,14 +61,14 @@ def shared(calibration: str, evaluate: str) -> float:
 def fit_and_search(
     model: CausalLM, text: str, *, context: int, max_tokens: int
 ) -> tuple[list[Window], list[Window]]:
-    """Windows that the factors are made from, and every fifth one, that the search measures on.
+    """Windows that the factors are made from, and every fourth one, that the search measures on.
 
     Taken in turn through the text: a text is often several subjects one after the other.
 
     Raises
     ------
     BadInput
-        If the text is shorter than ten windows.
+        If the text is shorter than eight windows.
     """
     least = 2 * SEARCH_EVERY
     windows = spread_windows(model, text, context=context, max_tokens=max(max_tokens, least * context))
