@@ -171,7 +171,7 @@ def analyze(
     Notes
     -----
     Counts are whole numbers and exact for the operators listed; times are floors.
-    Cost: microseconds, whatever the sizes.
+    Cost: some twenty operators are counted, whatever the sizes.
 
     Examples
     --------
