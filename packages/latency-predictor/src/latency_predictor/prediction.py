@@ -175,7 +175,7 @@ def predict(
     -----
     An operator takes launch + (compute^p + memory^p)^(1/p) with shares of the peaks fitted on measured
     kernels (`coefficients.toml` names them). A step reads a cache that grows by one position a token; the
-    mean over the steps is Simpson's rule on the first, middle and last. Cost: under a millisecond.
+    mean over the steps is Simpson's rule on the first, middle and last. Cost: four calls of `analyze`.
 
     The interval holds for what was measured: kernels of models left out of the fit, or whole passes for
     "eager". Queueing, tokenisation and scheduling are not in it.
