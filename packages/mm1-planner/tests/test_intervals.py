@@ -54,7 +54,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
 def test_clusters_known_from_theory_widen_an_interval_and_never_narrow_it() -> None:
     batches = np.split(np.random.default_rng(2).exponential(size=200_000), 20)
     alone, clustered = (percentiles(batches, [0.99], cluster=size)[0] for size in (0.0, 50.0))
-    # 2000 independent times beyond, or 40 clusters: the interval of the tail's share is sqrt(50) times as wide.
+    # 2000 independent times beyond, or 40 clusters: the tail's share is sqrt(50) times less certain.
     ratio_of_widths = np.subtract(*clustered.interval()) / np.subtract(*alone.interval())
     assert 4 < ratio_of_widths < 12
     assert percentiles(batches, [0.99], cluster=0.01)[0].interval() == alone.interval()

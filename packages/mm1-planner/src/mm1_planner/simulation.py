@@ -18,7 +18,7 @@ from mm1_planner.streams import ARRIVALS, SERVICES, stream
 
 BATCHES = 20
 FEWEST, MOST = 2_000, 20_000_000
-_AUTOMATIC = (200_000, 4_000_000)
+_AUTOMATIC = (200_000, 6_000_000)
 _LONG_ENOUGH = 10.0
 
 _Engine = Callable[[np.ndarray, np.ndarray, int, int | None], tuple[np.ndarray, np.ndarray]]
@@ -88,7 +88,7 @@ def simulate(
     servers, capacity : int
         Servers, and the most customers in the system (unlimited by default).
     customers : int, optional
-        Customers simulated; by default enough for 20 batches of 40 relaxation times each, from 2e5 to 4e6.
+        Customers simulated; by default enough for 20 batches of 40 relaxation times each, from 2e5 to 6e6.
     engine : {"fast", "simpy"}
         Compiled, or to be read; the answers are equal.
     seed, scenario, replication : int
@@ -174,7 +174,7 @@ def relaxation_customers(load: float, servers: int, scv: float) -> float:
 
 
 def customers_needed(load: float, servers: int, scv: float) -> int:
-    """Length of a run whose batches are 40 relaxation times long, between 2e5 and 4e6."""
+    """Length of a run whose batches are 40 relaxation times long, between 2e5 and 6e6."""
     fewest, most = _AUTOMATIC
     wanted = (BATCHES + 1) * 40 * relaxation_customers(load, servers, scv)
     return int(min(max(wanted, fewest), most))

@@ -136,6 +136,8 @@ def _compare(answer: Answer, run: Simulation) -> str:
     )
     if worst_metric:
         verdict += f" numbers; they differ most in {worst_metric}, by {worst:.1%}"
+    if total < len(METRICS):
+        verdict += "; no interval where the run holds too few long waits"
     if not run.converged:
         verdict += "; NOT CONVERGED: the run is short for this load, its intervals are too narrow"
     return verdict
