@@ -30,7 +30,7 @@ def test_rate_answers_what_the_library_does(folder):
     assert (found["tool"], found["command"], found["tier"]) == (
         "quant-risk-analyzer",
         "rate",
-        "random tokens",
+        "own samples",
     )
     assert len(found["layers"]) == 14
     assert found["layers"][0]["name"] == "model.layers.0.self_attn.q_proj"

@@ -28,7 +28,7 @@ GroupSize = Annotated[
 Calibration = Annotated[
     str | None,
     typer.Option(
-        help="Text file, or reference:KIND, to run the model on. Without it: random token ids, no data."
+        help="Text file, or reference:KIND, to run the model on. Without it: the model's own samples."
     ),
 ]
 Tokens = Annotated[int, typer.Option(min=64, help="Tokens to run: more narrow the interval.")]

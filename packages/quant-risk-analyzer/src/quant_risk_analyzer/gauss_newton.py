@@ -23,6 +23,7 @@ import numpy as np
 
 from mfi_command import BadInput
 from quant_risk_analyzer.models import LanguageModel, frozen
+from quant_risk_analyzer.texts import draw_labels
 
 if TYPE_CHECKING:
     import torch
@@ -144,11 +145,7 @@ def label_scores(logits: torch.Tensor, draws: int, generator: torch.Generator) -
 
     score = torch.softmax(logits, -1)
     flat = score.reshape(-1, score.shape[-1])
-    # By the inverse of the distribution function: torch.multinomial draws as many numbers as there are words.
-    below = flat.cumsum(-1)
-    uniform = torch.rand((len(flat), draws), generator=generator) * below[:, -1:]
-    labels = torch.searchsorted(below, uniform).clamp_(max=flat.shape[-1] - 1)
-    del below
+    labels = draw_labels(flat, torch.rand((len(flat), draws), generator=generator))
     flat.neg_()
     for draw in range(draws):
         chosen = labels[:, draw : draw + 1]

@@ -75,8 +75,8 @@ class RiskReport:
     formats, granularity
         What was rated.
     tier, confidence
-        Where the activations came from, "random tokens" or "calibration text", and what the ranking deserves:
-        "medium" or "high".
+        Where the activations came from ("random tokens", the model's "own samples" or a "calibration text"),
+        and what the order deserves: "low", "medium" or "high".
     tokens, context, probes, seed
         How the risk was sampled.
     thresholds

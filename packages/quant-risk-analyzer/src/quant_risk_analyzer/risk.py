@@ -18,12 +18,18 @@ from quant_risk_analyzer.quantizers import quantize, rounded
 from quant_risk_analyzer.ratings import Thresholds
 from quant_risk_analyzer.reasons import channel_reasons, comparison_reasons
 from quant_risk_analyzer.report import FormatRisk, LayerRisk, RiskReport
-from quant_risk_analyzer.texts import random_windows, text_windows
+from quant_risk_analyzer.texts import own_windows, text_windows
 
 if TYPE_CHECKING:
     import torch
 
 MEASURED_DRIFT_SIDE = 512  # spectra of wider layers cost more than the risk itself: their drift is predicted
+TIERS = {
+    (False, False): "random tokens",
+    (False, True): "own samples",
+    (True, False): "calibration text",
+    (True, True): "calibration text",
+}
 EVEN = "no channel stands out: the error is spread over the layer"
 
 
@@ -37,6 +43,7 @@ def rate(
     tokens: int = 4096,
     context: int = 64,
     probes: int = 4,
+    rounds: int = 4,
     thresholds: Thresholds | None = None,
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
@@ -56,7 +63,7 @@ def rate(
     formats
         Number formats to rate; one set of backward passes serves all.
     calibration
-        Text to run the model on. Without it the model runs on uniform random token ids: no data at all.
+        Text to run the model on. Without it the model runs on its own samples: no data at all.
     granularity
         As for `quantize`.
     layers
@@ -67,6 +74,9 @@ def rate(
         Length of a window; short windows give more independent samples, long ones more of the attention.
     probes
         Label draws per window, each one more backward pass.
+    rounds
+        Without a calibration text: forward passes that turn random token ids into samples of the model,
+        see `own_windows`; 0 leaves them random.
     thresholds
         Limits of the grades.
     seed
@@ -96,7 +106,7 @@ def rate(
     chosen = chosen_layers(network, layers)
     count = max(1, tokens // context)
     if calibration is None:
-        ids = random_windows(network.vocab_size, windows=count, length=context, seed=seed)
+        ids = own_windows(network, windows=count, length=context, seed=seed, rounds=rounds)
     else:
         ids = text_windows(network, calibration, windows=count, length=context)
     steps = len(ids) + len(chosen)
@@ -136,8 +146,8 @@ def rate(
         ),
         formats=tuple(kind.name for kind in kinds),
         granularity=granularity,
-        tier="random tokens" if calibration is None else "calibration text",
-        confidence="medium" if calibration is None else "high",
+        tier=TIERS[calibration is not None, rounds > 0],
+        confidence="high" if calibration is not None else "medium" if rounds else "low",
         tokens=ids.numel(),
         context=context,
         probes=probes,

@@ -1,4 +1,4 @@
-"""Token sequences to run the model on: random ids, or windows of a text."""
+"""Token sequences to run the model on: random ids, the model's own samples, or windows of a text."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from mfi_command import BadInput
 if TYPE_CHECKING:
     import torch
 
+FLOATS_AT_ONCE = 2**23  # probabilities held for one batch, 32 MiB
+
 
 def random_windows(vocab_size: int, *, windows: int, length: int, seed: int) -> torch.Tensor:
     """Uniform random token ids, int64 (windows, length)."""
@@ -16,6 +18,43 @@ def random_windows(vocab_size: int, *, windows: int, length: int, seed: int) -> 
 
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, vocab_size, (windows, length), generator=generator)
+
+
+def own_windows(model: Any, *, windows: int, length: int, seed: int, rounds: int) -> torch.Tensor:
+    """Random token ids, each replaced `rounds` times by a draw from the model given what stands before it.
+
+    All positions are drawn at once, from the ids of the round before (Jacobi iteration): a few forward passes
+    instead of one for each token. A position keeps its uniform number through the rounds, so that after k
+    rounds the first k + 1 tokens are an exact sample of the model behind a random first token, and stay; the
+    rest fits its neighbours as far as k rounds carry.
+
+    Returns
+    -------
+    Tensor
+        int64 (windows, length); without rounds, `random_windows`.
+    """
+    import torch
+
+    ids = random_windows(model.vocab_size, windows=windows, length=length, seed=seed)
+    uniform = torch.rand((windows, length, 1), generator=torch.Generator().manual_seed(seed + 1))
+    size = max(1, FLOATS_AT_ONCE // (length * model.vocab_size))
+    with torch.no_grad():
+        for _ in range(rounds):
+            for start in range(0, windows, size):
+                batch = ids[start : start + size]
+                probability = torch.softmax(model(batch), -1)
+                batch[:, 1:] = draw_labels(probability, uniform[start : start + size])[:, :-1, 0]
+    return ids
+
+
+def draw_labels(probability: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """Draws from distributions (..., vocab) by uniform numbers in [0, 1) (..., draws): int64 (..., draws)."""
+    import torch
+
+    # By the inverse of the distribution function: torch.multinomial draws as many numbers as there are words.
+    below = probability.cumsum(-1)
+    drawn = torch.searchsorted(below, (uniform * below[..., -1:]).to(below.dtype), right=True)
+    return drawn.clamp_(max=below.shape[-1] - 1)
 
 
 def text_windows(model: Any, text: str, *, windows: int, length: int) -> torch.Tensor:
