@@ -10,7 +10,7 @@ from stable_ops import log_softmax, logsumexp, softmax
 from stable_ops.testing import assert_ulp
 from stable_ops.testing.inputs import KINDS, MASKED_KINDS
 from stable_ops.testing.oracles import truth
-from stable_ops.testing.strategies import rows
+from stable_ops.testing.strategies import LAYOUTS, Drawn, rows
 
 FUNCTIONS = {"softmax": softmax, "log_softmax": log_softmax, "logsumexp": logsumexp}
 ALL_KINDS = [*KINDS, *MASKED_KINDS]
@@ -40,6 +40,14 @@ def test_a_row_does_not_know_its_batch(drawn, name):
     for i in range(x.shape[0]):
         np.testing.assert_array_equal(FUNCTIONS[name](x[i]), whole[i])
     np.testing.assert_array_equal(FUNCTIONS[name](x[::-1]), whole[::-1])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_layout_in_memory_is_no_part_of_the_value(name, layout):
+    """float64 shows every bit of a sum, whose order numpy takes from the layout."""
+    x = Drawn(0, "normal", (5, 128), "float64", layout).array
+    np.testing.assert_array_equal(FUNCTIONS[name](x), FUNCTIONS[name](np.array(x, order="C")))
 
 
 @given(rows(dtypes=["float16", "float32"]), st.sampled_from(list(FUNCTIONS)))
