@@ -130,13 +130,13 @@ def perplexity_rise() -> Outcome:
             evaluate="reference:in-domain",
             output=output,
             max_ppl_rise=1.0,
-            evaluation_tokens=16384,
+            evaluation_tokens=12288,
         )
         if not result.feasible or result.kept_compressed_layers is None or result.bytes_after is None:
             return Outcome(None, False, result.reason)
         text = reference_text("in-domain")
-        before = perplexity(load_model("reference"), text, context=256, max_tokens=16384).perplexity
-        after = perplexity(load_compressed(output), text, context=256, max_tokens=16384).perplexity
+        before = perplexity(load_model("reference"), text, context=256, max_tokens=8192).perplexity
+        after = perplexity(load_compressed(output), text, context=256, max_tokens=8192).perplexity
     rise = after - before
     smaller = result.bytes_after < result.bytes_before
     factored = [layer for layer in result.layers if layer.rank is not None]
