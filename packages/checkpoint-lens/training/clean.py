@@ -7,13 +7,16 @@ from collections.abc import Iterable
 from readers import Block
 
 _PLAIN = str.maketrans(
-    {"‘": "'", "’": "'", "‚": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": " - ", "‐": "-", "‑": "-",
-     "…": "...", "¶": "", "§": "", "\u00a0": " ", "\u200b": "", "\ufeff": "", "\u00ad": "", "•": "", "→": "->"}
+    {"‘": "'", "’": "'", "‚": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": " - ",
+     "‐": "-",
+     "‑": "-", "…": "...", "¶": "", "§": "", "\u00a0": " ", "\u200b": "", "\ufeff": "", "\u00ad": "",
+     "•": "", "→": "->"}
 )  # fmt: skip
-_FUNCTION_WORDS = frozenset(
-    "the a an of to in and is are was for that this with as be by on or not it if from which have has can will you "
-    "his her he she they we i when at but".split()
-)
+_FUNCTION_WORDS = {
+    "the", "a", "an", "of", "to", "in", "and", "is", "are", "was", "for", "that", "this", "with",
+    "as", "be", "by", "on", "or", "not", "it", "if", "from", "which", "have", "has", "can", "will",
+    "you", "his", "her", "he", "she", "they", "we", "i", "when", "at", "but",
+}  # fmt: skip
 
 
 def normalise(text: str) -> str:
@@ -22,7 +25,7 @@ def normalise(text: str) -> str:
 
 
 def is_prose(text: str) -> bool:
-    """True for a sentence of English: function words, mostly letters, hardly any character outside of ASCII."""
+    """True for a sentence of English: function words, mostly letters, hardly a character outside of ASCII."""
     words = re.findall(r"[a-z]+", text.lower())
     if len(words) < 4 or sum(char.isalpha() or char == " " for char in text) < 0.75 * len(text):
         return False
@@ -34,7 +37,8 @@ def is_prose(text: str) -> bool:
 def clean(blocks: Iterable[Block], seen: set[int] | None = None, *, least: int = 400) -> str:
     """Paragraphs of a document joined by empty lines; "" if fewer than `least` characters remain.
 
-    `seen` holds hashes of the paragraphs of earlier documents: one met again (a licence, a page's frame) is left out.
+    `seen` holds hashes of the paragraphs of earlier documents: one met again
+    (a licence, the frame of a page) is left out.
     """
     kept: list[str] = []
     pending = ""

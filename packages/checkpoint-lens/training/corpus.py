@@ -1,7 +1,7 @@
 # ruff: noqa: T201 - a recipe: it prints what it did
 """Builds the corpus: fetch, read, clean, split by document, take apart what overlaps, record everything.
 
-Run: python corpus.py       (writes .data/train.jsonl, .data/validation.jsonl, the shipped texts and corpus.json)
+Run: python corpus.py       (writes .data/*.jsonl, the shipped texts and corpus.json)
 """
 
 import json
@@ -67,7 +67,7 @@ def assign(source: Source, texts: Documents) -> dict[str, Documents]:
 
 
 def take_apart(splits: dict[str, Documents]) -> dict[str, int]:
-    """Removes near duplicates and shared paragraphs from the held-out splits, in place; returns what it removed."""
+    """Removes near duplicates and shared paragraphs from the held-out splits, in place; counts them."""
     removed = {"documents": 0, "characters": 0}
     held = union((text for split in HELD_OUT for text in splits[split].values()), RUN)
     known = set().union(*(shingles(text, RUN) & held for text in splits["train"].values()))
@@ -88,7 +88,7 @@ def _windows(text: str, length: int) -> set[str]:
 
 
 def overlap(splits: dict[str, Documents], length: int = 50) -> dict[str, float]:
-    """Share of each held-out split's windows of `length` characters that also occur in a training document."""
+    """Share of each held-out split's windows of `length` characters that occur in a training document."""
     own = {split: set().union(*(_windows(t, length) for t in splits[split].values())) for split in HELD_OUT}
     every = set().union(*own.values())
     shared: set[str] = set()

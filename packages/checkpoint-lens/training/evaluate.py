@@ -1,5 +1,5 @@
 # ruff: noqa: T201 - a recipe: it prints its table
-"""Judges the shipped weights on the shipped texts and writes reference/evaluation.json, which the model card quotes.
+"""Judges the shipped weights on the shipped texts; writes reference/evaluation.json, which the card quotes.
 
 Run: python evaluate.py       (on the CPU, float32, from the float16 weights; needs the package brotli)
 """
@@ -17,12 +17,12 @@ from model import Llama
 from safetensors.torch import load_file
 from shape import CONFIG
 from tokenizers import Tokenizer
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 from train import CONTEXT, SEED
 
 REFERENCE = Path(__file__).parent.parent / "src" / "checkpoint_lens" / "reference"
 TEXTS = ("in_domain", "out_of_domain")
+SLICE_WINDOWS = 8  # a test judges these again
 PROMPT = "The quick brown fox jumps over the lazy dog."
 COMPRESSORS = {
     "gzip -9": lambda data: gzip.compress(data, 9, mtime=0),
@@ -54,23 +54,23 @@ def untrained() -> Llama:
 
 
 @torch.inference_mode()
-def score(model: Llama, tokenizer: Tokenizer, text: str) -> dict[str, float]:
+def score(model: Llama, tokenizer: Tokenizer, text: str, *, windows: int | None = None) -> dict[str, float]:
     """Bits per byte over windows of 512 tokens, whose first token is read and not judged.
 
-    `bits_per_byte` is over the judged bytes, as `checkpoint-lens perplexity` reports it; `whole_text_bits_per_byte`
-    charges 8 bits for each byte that was not judged, so that it compares with a compressor.
+    `bits_per_byte` is over the judged bytes, as `checkpoint-lens perplexity` reports it;
+    `whole_text_bits_per_byte` charges 8 bits for each byte that was not judged, to compare with a compressor.
     """
     encoding = tokenizer.encode(text, add_special_tokens=False)
-    ids = torch.tensor(encoding.ids)
+    ids = torch.tensor(encoding.ids[: None if windows is None else windows * CONTEXT])
     nats, judged, tokens = 0.0, 0, 0
     for start in range(0, len(ids), CONTEXT):
         block = ids[start : start + CONTEXT]
         if len(block) > 1:
-            nats += float(F.cross_entropy(model(block[None, :-1])[0], block[1:], reduction="sum"))
+            nats += float(nn.functional.cross_entropy(model(block[None, :-1])[0], block[1:], reduction="sum"))
             tokens += len(block) - 1
             first, last = encoding.offsets[start][1], encoding.offsets[start + len(block) - 1][1]
             judged += len(text[first:last].encode())
-    total = len(text.encode())
+    total = len(text[: encoding.offsets[len(ids) - 1][1]].encode())
     bits = nats / math.log(2)
     return {
         "loss": nats / tokens,
@@ -109,11 +109,12 @@ def main() -> None:
         data = text.encode()
         row: dict[str, Any] = {"text_bytes": len(data), "trained": score(model, tokenizer, text)}
         row["untrained"] = score(start, tokenizer, text)
+        row["slice"] = score(model, tokenizer, text, windows=SLICE_WINDOWS)
         row["compressors"] = {tool: 8 * len(pack(data)) / len(data) for tool, pack in COMPRESSORS.items()}
         rows[name] = row
         best = row["trained"]
         print(
-            f"{name:14} model {best['bits_per_byte']:.4f} ({best['whole_text_bits_per_byte']:.4f} whole text)",
+            f"{name:14} model {best['bits_per_byte']:.4f} (whole {best['whole_text_bits_per_byte']:.4f})",
             end="",
         )
         print(f"  untrained {row['untrained']['bits_per_byte']:.3f}", row["compressors"], flush=True)
@@ -122,6 +123,7 @@ def main() -> None:
         logits = model(torch.tensor([ids]))[0, -1]
     record = {
         "context": CONTEXT,
+        "slice_windows": SLICE_WINDOWS,
         "texts": rows,
         "spectra": {"trained": spectra(model), "untrained": spectra(start)},
         "prompt": {

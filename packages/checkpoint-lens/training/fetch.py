@@ -1,4 +1,4 @@
-# ruff: noqa: S603, S607, T201 - a recipe: it runs apt-get and npm by name and prints what it did
+# ruff: noqa: S603, S607 - a recipe: it runs apt-get and npm by name and prints what it did
 """Fetches the packages of sources.py with their ordinary clients and unpacks them into an ignored folder."""
 
 import hashlib

@@ -1,10 +1,9 @@
-"""A Llama in plain torch for training: Hugging Face's parameter names, scaled_dot_product_attention, no cache."""
+"""A Llama in plain torch for training: Hugging Face's parameter names, no cache."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 def rotary_tables(length: int, width: int, theta: float) -> tuple[Tensor, Tensor]:
@@ -41,7 +40,7 @@ class Attention(nn.Module):
         groups = self.heads // self.kv_heads
         k = rotate(k, cos, sin).repeat_interleave(groups, dim=1)
         v = v.repeat_interleave(groups, dim=1)
-        out = F.scaled_dot_product_attention(rotate(q, cos, sin), k, v, is_causal=True)
+        out = nn.functional.scaled_dot_product_attention(rotate(q, cos, sin), k, v, is_causal=True)
         return self.o_proj(out.transpose(1, 2).reshape(batch, length, -1))
 
 
@@ -56,7 +55,7 @@ class FeedForward(nn.Module):
         self.down_proj = nn.Linear(inner, d, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return self.down_proj(nn.functional.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
 class Layer(nn.Module):
@@ -97,7 +96,7 @@ class Llama(nn.Module):
         self.register_buffer("sin", sin, persistent=False)
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
-                # The layers that write to the residual stream start smaller, so its variance does not grow with depth.
+                # What writes to the residual stream starts smaller: its variance must not grow with depth.
                 writes = name.endswith(("o_proj.weight", "down_proj.weight"))
                 scale = (2 * config["num_hidden_layers"]) ** -0.5 if writes else 1.0
                 nn.init.normal_(parameter, std=config["initializer_range"] * scale)
@@ -107,4 +106,4 @@ class Llama(nn.Module):
         cos, sin = self.cos[: ids.shape[1]], self.sin[: ids.shape[1]]
         for layer in self.model.layers:
             x = layer(x, cos, sin)
-        return F.linear(self.model.norm(x), self.model.embed_tokens.weight)
+        return nn.functional.linear(self.model.norm(x), self.model.embed_tokens.weight)

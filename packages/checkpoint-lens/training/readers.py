@@ -24,15 +24,18 @@ BREAKS = {"p", "div", "li", "ul", "ol", "dl", "dd", "td", "th", "tr", "table", "
 HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6", "dt"}
 DROPPED = {"script", "style", "nav", "head", "footer", "form", "svg", "noscript", "select", "button", "pre"}
 VOID = {"br", "hr", "img", "input", "meta", "link", "col", "area", "base", "wbr", "source", "embed"}
-CHROME = {"sphinxsidebar", "related", "navheader", "navfooter", "nosearch", "menu", "fancy_toc", "toc", "footer",
-          "headerlink", "toplang", "bottomlang", "sidebar", "api_metadata", "picker", "gtoc", "column2", "searchbox",
-          "hd", "ft", "path", "quickview", "contents", "src", "srclink", "leftnav", "since", "out-of-band", "anchor",
-          "code-header", "tooltip", "footnav", "innertube", "permalink", "mark"}  # fmt: skip
+CHROME = {
+    "anchor", "api_metadata", "bottomlang", "code-header", "column2", "contents", "fancy_toc",
+    "footer", "footnav", "ft", "gtoc", "hd", "headerlink", "innertube", "leftnav", "mark", "menu",
+    "navfooter", "navheader", "nosearch", "out-of-band", "path", "permalink", "picker", "quickview",
+    "related", "searchbox", "sidebar", "since", "sphinxsidebar", "src", "srclink", "toc", "tooltip",
+    "toplang",
+}  # fmt: skip
 ROLES = {"navigation", "search", "contentinfo", "note"}
 
 
 class _Blocks(HTMLParser):
-    """Collects text outside of DROPPED elements and of those whose class, id or role marks the site's frame."""
+    """Collects text outside of DROPPED elements and of the site's frame (by class, id or role)."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -96,7 +99,7 @@ _ENTITIES = {"lt": "<", "gt": ">", "verbar": "|", "sol": "/"}
 
 
 def pod_blocks(pod: str) -> list[Block]:
-    """Paragraphs and headings of Perl's POD; verbatim (indented) paragraphs and =for/=begin blocks are left out."""
+    """Paragraphs and headings of Perl's POD; verbatim paragraphs and =for/=begin blocks are left out."""
     blocks = []
     for chunk in re.split(r"\n\s*\n", pod.split("\n__END__")[0]):
         head = re.match(r"=(head\d|item)\s+(.*)", chunk, re.DOTALL)
@@ -113,7 +116,7 @@ def pod_blocks(pod: str) -> list[Block]:
 
 
 def broken(text: str, length: int = 800) -> Iterator[str]:
-    """Pieces of at least `length` characters that end with a sentence: some packages hold a speech on one line."""
+    """Pieces of at least `length` characters that end with a sentence: some speeches are one line."""
     start = 0
     for end in (match.end() for match in re.finditer(r"[.!?][\"']? ", text)):
         if end - start >= length:
@@ -123,7 +126,7 @@ def broken(text: str, length: int = 800) -> Iterator[str]:
 
 
 def _wrapped(text: str) -> list[Block]:
-    """Paragraphs of plain text between empty lines; hard line ends become spaces, a very long one is broken."""
+    """Paragraphs of plain text between empty lines; line ends become spaces, a very long one is broken."""
     parts = (" ".join(part.split()) for part in re.split(r"\n\s*\n", text))
     return [Block(piece) for part in parts for piece in (broken(part) if len(part) > 2000 else [part])]
 

@@ -1,7 +1,8 @@
 """Where the text comes from: packages by name and pinned version, with the licence of what is read from them.
 
-No text under the GPL is read. Where a package offers a choice (perl-doc: Artistic or GPL) the other licence is
-taken. The Brown corpus, a candidate at first, is left out: its manual allows non-commercial use only.
+No text under the GPL is read. Where a package offers a choice (perl-doc: Artistic or GPL) the other licence
+is taken. The Brown corpus, a candidate at first, is left out: it is commonly distributed for non-commercial
+use only.
 """
 
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def unit(seed: int, name: str) -> float:
-    """A number in [0, 1) that depends on the seed and the document's name alone, so a new document moves no other."""
+    """A number in [0, 1) that depends on seed and document's name alone: a new document moves no other."""
     digest = hashlib.sha256(f"{seed}|{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
@@ -34,7 +34,7 @@ def union(texts: Iterable[str], n: int) -> set[int]:
 
 
 def excerpt(text: str, limit: int) -> str:
-    """The first paragraphs of a text, at most `limit` characters; a first paragraph that is longer ends at a sentence."""
+    """The first paragraphs of a text, at most `limit` characters; a longer first one ends at a sentence."""
     kept: list[str] = []
     for part in text.split("\n\n"):
         room = limit - sum(len(piece) + 2 for piece in kept)

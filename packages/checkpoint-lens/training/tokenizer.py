@@ -1,5 +1,5 @@
 # ruff: noqa: T201 - a recipe: it prints what it did
-"""Trains the tokenizer on the training split alone and writes the token ids of the training and validation splits.
+"""Trains the tokenizer on the training split alone; writes token ids of the training and validation splits.
 
 Run: python tokenizer.py       (after corpus.py)
 """

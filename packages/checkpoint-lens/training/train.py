@@ -1,5 +1,5 @@
 # ruff: noqa: T201 - a recipe: it prints its progress
-"""Trains the reference model: short trials choose the learning rate, full runs the regularization; the best ships.
+"""Trains the reference model: short trials choose the learning rate, full runs the decay and dropout.
 
 Run: python train.py --out OUT --trial-seconds 28 --run-seconds 125 --compile       (after tokenizer.py)
 Dry run: python train.py --out OUT --steps 4 --batch 2 --device cpu
@@ -24,13 +24,13 @@ from model import Llama
 from safetensors.torch import save_file
 from shape import CONFIG
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 HERE = Path(__file__).parent
 SEED = 20251122
 CONTEXT = CONFIG["max_position_embeddings"]
-RATES = (1.5e-3, 3e-3, 6e-3)
-REGULARIZATION = ((0.1, 0.0), (1.0, 0.0), (0.3, 0.1))  # (weight decay, dropout)
+RATES = (7.5e-4, 1.5e-3, 3e-3, 6e-3)
+# (weight decay, dropout)
+REGULARIZATION = ((0.1, 0.0), (1.0, 0.0), (0.3, 0.1), (1.0, 0.1), (0.5, 0.15))
 EVALUATIONS = 40
 
 
@@ -50,7 +50,7 @@ class Settings:
 
 @dataclass
 class Result:
-    """What a run measured: losses in nats per token; `weights` is the best checkpoint in float32 on the CPU."""
+    """What a run measured: losses in nats per token; `weights` is the best checkpoint, float32 on the CPU."""
 
     settings: Settings
     curve: list[dict[str, float]]
@@ -78,7 +78,7 @@ def windows(ids: Tensor, batch: int, generator: torch.Generator) -> Iterator[Ten
 def loss_of(model: nn.Module, block: Tensor) -> Tensor:
     """Mean cross entropy of the next token, nats."""
     logits = model(block[:, :-1])
-    return F.cross_entropy(logits.flatten(0, 1).float(), block[:, 1:].flatten())
+    return nn.functional.cross_entropy(logits.flatten(0, 1).float(), block[:, 1:].flatten())
 
 
 @torch.no_grad()
@@ -128,7 +128,7 @@ def make_step(model: nn.Module, settings: Settings) -> Callable[[Tensor], Tensor
 def steps_for(
     settings: Settings, step: Callable[[Tensor], Tensor], batches: Iterator[Tensor], params: list[Any]
 ) -> int:
-    """Steps that fit into `settings.seconds`: compiles, then times 20 steps (their gradients are thrown away)."""
+    """Steps that fit into `settings.seconds`: times 20 once compiled; throws their gradients away."""
     for timed in (False, True):
         start = time.perf_counter()
         for _ in range(20):
@@ -183,13 +183,14 @@ def run(settings: Settings, data: dict[str, Tensor]) -> Result:
     return Result(settings, curve, best, time.perf_counter() - start, int(tokens), weights)
 
 
-def save(result: Result, others: list[Result], out: Path, device_name: str) -> None:
+def save(result: Result, others: list[Result], out: Path, device_name: str, train_tokens: int) -> None:
     """The float16 weights and training.json with every run's curve."""
     out.mkdir(parents=True, exist_ok=True)
     half = {name: value.half().contiguous() for name, value in result.weights.items()}
     save_file(half, out / "model.safetensors", metadata={"format": "pt"})
     record = {
         "seed": SEED,
+        "train_tokens": train_tokens,
         "hardware": device_name,
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -197,6 +198,12 @@ def save(result: Result, others: list[Result], out: Path, device_name: str) -> N
         "others": [other.to_dict() for other in others if other is not result],
     }
     (out / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def pair(text: str) -> tuple[float, float]:
+    """The pair that a text such as 0.3,0.1 names."""
+    decay, dropout = map(float, text.split(","))
+    return decay, dropout
 
 
 def arguments() -> argparse.Namespace:
@@ -212,6 +219,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--run-seconds", type=float, default=125.0)
     parser.add_argument(
         "--budget", type=float, default=560.0, help="no new run starts that would end later than this"
+    )
+    parser.add_argument("--rates", type=float, nargs="+", default=RATES, help="learning rates to try")
+    parser.add_argument(
+        "--pairs", type=pair, nargs="+", default=REGULARIZATION, help="decay,dropout of a run"
     )
     parser.add_argument("--steps", type=int, default=0, help="one run of this many steps instead")
     parser.add_argument("--rate", type=float, default=3e-3)
@@ -235,13 +246,14 @@ def main() -> None:
     )
     if args.steps:
         result = run(base, data)
-        return save(result, [], args.out, name)
+        save(result, [], args.out, name, len(data["train"]))
+        return
     results: list[Result] = []
-    for rate in RATES:
+    for rate in args.rates:
         print(f"trial: rate {rate}", flush=True)
         results.append(run(replace(base, rate=rate, seconds=args.trial_seconds), data))
     rate = min(results, key=lambda result: result.validation_loss).settings.rate
-    for decay, dropout in REGULARIZATION:
+    for decay, dropout in args.pairs:
         left = args.budget - (time.perf_counter() - begin)
         seconds = min(args.run_seconds, (left - 25) / 1.15)  # 25 s to compile
         if seconds < 0.6 * args.run_seconds:
@@ -250,7 +262,7 @@ def main() -> None:
         print(f"run: rate {rate}, decay {decay}, dropout {dropout}, {seconds:.0f} s", flush=True)
         results.append(run(replace(base, rate=rate, decay=decay, dropout=dropout, seconds=seconds), data))
         best = min(results, key=lambda result: result.validation_loss)
-        save(best, results, args.out, name)
+        save(best, results, args.out, name, len(data["train"]))
         print(
             f"best so far {best.validation_loss:.4f}; {time.perf_counter() - begin:.0f} s in all", flush=True
         )
