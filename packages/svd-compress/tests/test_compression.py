@@ -9,10 +9,13 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from checkpoint_lens import load_model, open_checkpoint, perplexity, read_text
+from checkpoint_lens import load_model, open_checkpoint, perplexity, read_text, reference_text
 from mfi_command import BadInput
 from svd_compress import compress, compressibility, load_compressed
+from svd_compress.evaluation import losses
 from svd_compress.factored import FactoredLinear
+from svd_compress.preparation import balanced, prepare
+from svd_compress.texts import spread_windows
 
 SMALL = {"context": 64, "calibration_tokens": 1536}
 
@@ -204,3 +207,39 @@ def test_compressibility_bounds_every_verdict(tiny, texts):
         assert b.kept <= a.kept
         assert a.verdict == ("leave dense" if a.rank is None else f"compress to rank {a.rank}")
         assert a.rank is not None or a.kept == 1.0
+
+
+def test_predicted_rises_are_right_on_the_trained_model(reference):
+    """Each layer alone, on text that its factors did not see; off by less than three times, order kept."""
+    names = [f"model.layers.{n}" for n in ("0.mlp.down_proj", "3.mlp.up_proj", "5.self_attn.v_proj")]
+    model = load_model(reference)
+    fit = spread_windows(model, reference_text("calibration"), context=256, max_tokens=4096)
+    judge = spread_windows(model, reference_text("in-domain"), context=256, max_tokens=4096)
+    prepared, before = prepare(model, fit, names), losses(model, judge).loss
+    predicted, measured = [], []
+    for name in names:
+        layer, dense = prepared[name], model.linear_layers()[name]
+        rank = 3 * layer.shape[0] * layer.shape[1] // (4 * sum(layer.shape))
+        left, right = (torch.from_numpy(f).float() for f in balanced(layer.factors, rank))
+        model.replace_layer(name, FactoredLinear(left, right))
+        predicted.append(layer.losses[rank])
+        measured.append(losses(model, judge).loss - before)
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, dense)
+    assert np.argsort(predicted).tolist() == np.argsort(measured).tolist()
+    for a, b in zip(predicted, measured, strict=True):
+        assert 1 / 3 < a / b < 3
+
+
+@pytest.mark.slow
+def test_the_trained_model_under_a_budget_of_one_point(reference, tmp_path):
+    texts = {"calibration": "reference:calibration", "evaluate": "reference:in-domain"}
+    result = compress(reference, **texts, output=tmp_path / "out", max_ppl_rise=1.0)
+    assert result.feasible
+    assert result.rise < result.rise_high <= 1.0
+    assert result.kept_compressed_layers <= 0.8
+    assert result.bytes_after < result.bytes_before
+    dense, small = load_model(reference), load_compressed(tmp_path / "out")
+    unseen = reference_text("in-domain")
+    before, after = (perplexity(model, unseen, context=256).perplexity for model in (dense, small))
+    assert after - before == pytest.approx(result.rise, abs=1e-3)

@@ -59,7 +59,7 @@ def compressibility(
     multiple: int = 8,
     min_saving: float = 0.2,
     context: int = 256,
-    tokens: int = 8192,
+    tokens: int = 6144,
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[LayerVerdict]:
