@@ -58,8 +58,8 @@ def compression_stage(question: Question, model: CausalLM, tick: Tick) -> Stage:
             answer=answer,
             how=(
                 "Whitened truncation of each layer alone; the rise is predicted from gradients on"
-                f" {question.tokens} tokens of calibration text, not measured: svd-compress compress"
-                f" measures it"
+                f" {question.tokens} tokens of calibration text, not measured: the compress command of"
+                " svd-compress measures it"
                 " on text that calibration never saw. A rank above break-even saves nothing."
             ),
             tables=[Table("Layers, largest saving first", columns, rows)],
