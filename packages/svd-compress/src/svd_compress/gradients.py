@@ -100,8 +100,9 @@ def draw(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     Ten times cheaper than `torch.multinomial` on a CPU, and the same labels on every device.
     """
     import torch
+    from stable_ops import softmax
 
-    summed = logits.softmax(-1).cumsum(-1)
+    summed = softmax(logits).cumsum(-1)
     uniform = torch.rand(len(logits), 1, generator=generator).to(logits.device)
     # Rounding may leave the last sum below 1; the draw must stay below the last sum.
     found = torch.searchsorted(summed, uniform * summed[:, -1:], right=True)[:, 0]
