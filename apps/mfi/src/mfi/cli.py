@@ -69,7 +69,12 @@ def report(
     max_loss_rise: Annotated[
         float, typer.Option(help="What one low-rank layer may cost, nats per token.")
     ] = 0.002,
-    tokens: Annotated[int, typer.Option(min=256, help="Read by the stages that run the model.")] = 4096,
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=256, help="Read by the stages that run the model; 4096, or 2048 above 50 M parameters."
+        ),
+    ] = None,
     seed: Seed = 0,
 ) -> Report:
     """Risk, compression, roofline, latency and replicas of one model, on one page."""

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from mfi.report.page import Section, render
-from mfi.report.question import Question
+from mfi.report.question import Decided, Question
 from mfi.report.stages import (
     Stage,
     Tick,
@@ -49,7 +49,7 @@ class Chain:
         By stage.
     """
 
-    question: Question
+    question: Decided
     stages: Mapping[str, Stage]
     parameters: int
     elapsed_s: Mapping[str, float]
@@ -71,7 +71,7 @@ class Chain:
         shown = self.question
         facts = (
             f"{self.parameters:,} parameters · {shown.device}, {shown.stack}, {shown.dtype} · "
-            f"{shown.prompt} tokens in, {shown.output_tokens} out · "
+            f"{shown.prompt_tokens} tokens in, {shown.output_tokens} out · "
             f"{shown.arrival_rate_per_s:g} requests/s, {shown.slo} s"
         )
         made = {"made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")}
@@ -106,13 +106,13 @@ def run(question: Question, progress: Progress) -> Chain:
         return answer
 
     model = timed("model", lambda tick: load_model(question.model))
-    question = question.for_context(model.max_context)
-    stages = {"risk": timed("risk", lambda tick: risk_stage(question, model, tick))}
-    stages["compression"] = timed("compression", lambda tick: compression_stage(question, model, tick))
-    stages["roofline"] = timed("roofline", lambda tick: roofline_stage(question, model, tick))
-    floor_s = stages["roofline"].fields["decode"]["total_time_s"]
-    stages["latency"], request = timed("latency", lambda tick: latency_stage(question, model, floor_s, tick))
-    stages["plan"] = timed("plan", lambda tick: plan_stage(question, request, tick))
     # A tied embedding is one parameter that stands under two names; `parameters` gives it once.
     count = sum(parameter.numel() for parameter in model.parameters())
-    return Chain(question, stages, count, elapsed_s)
+    asked = question.for_model(model.max_context, count)
+    stages = {"risk": timed("risk", lambda tick: risk_stage(asked, model, tick))}
+    stages["compression"] = timed("compression", lambda tick: compression_stage(asked, model, tick))
+    stages["roofline"] = timed("roofline", lambda tick: roofline_stage(asked, model, tick))
+    floor_s = stages["roofline"].fields["decode"]["total_time_s"]
+    stages["latency"], request = timed("latency", lambda tick: latency_stage(asked, model, floor_s, tick))
+    stages["plan"] = timed("plan", lambda tick: plan_stage(asked, request, tick))
+    return Chain(asked, stages, count, elapsed_s)

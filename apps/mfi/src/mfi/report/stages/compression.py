@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mfi.report.page import Section
-from mfi.report.question import Question
+from mfi.report.question import Decided
 from mfi.report.stages.stage import Stage, Tick
 from mfi_command.report import Table
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from checkpoint_lens import CausalLM
 
 
-def compression_stage(question: Question, model: CausalLM, tick: Tick) -> Stage:
+def compression_stage(question: Decided, model: CausalLM, tick: Tick) -> Stage:
     """Which layers can be made low-rank."""
     from svd_compress import compressibility
     from svd_compress import spectrum as spectra_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mfi.report.page import Section
-from mfi.report.question import BATCHES, Question
+from mfi.report.question import BATCHES, Decided
 from mfi.report.stages.stage import Stage, Tick
 from mfi_command import BadInput
 from mfi_command.report import Table
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from latency_predictor import Prediction
 
 
-def latency_stage(
-    question: Question, model: CausalLM, floor_s: float, tick: Tick
-) -> tuple[Stage, Prediction]:
+def latency_stage(question: Decided, model: CausalLM, floor_s: float, tick: Tick) -> tuple[Stage, Prediction]:
     """How long a request takes, by batch; the prediction for one request goes on to the plan."""
     from latency_predictor import predict
     from mfi.report.figures import latency_by_batch
@@ -33,7 +31,7 @@ def latency_stage(
                         model.config,
                         device=question.device,
                         batch=batch,
-                        prompt=question.prompt,
+                        prompt=question.prompt_tokens,
                         output=question.output_tokens,
                         stack=question.stack,
                         dtype=question.dtype,
@@ -71,7 +69,7 @@ def latency_stage(
             id="latency",
             title="How long does a request take?",
             answer=(
-                f"{question.prompt} tokens in, {question.output_tokens} out, alone on"
+                f"{question.prompt_tokens} tokens in, {question.output_tokens} out, alone on"
                 f" {question.device} ({question.stack}): {one.total_s:.3g} s, between {one.low_s:.3g}"
                 f" and {one.high_s:.3g};"
                 f" a decode step takes {one.decode_step_s * 1e3:.3g} ms,"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mfi.report.page import Section
-from mfi.report.question import Question
+from mfi.report.question import Decided
 from mfi.report.stages.stage import Stage, Tick
 from mfi_command.report import Table
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mm1_planner import Plan
 
 
-def plan_stage(question: Question, request: Prediction, tick: Tick) -> Stage:
+def plan_stage(question: Decided, request: Prediction, tick: Tick) -> Stage:
     """How many replicas keep the promise, at the predicted latency and at the upper end of its interval."""
     from mm1_planner import plan
     from mm1_planner.plot import plot_plan
@@ -72,7 +72,7 @@ def _of(simulated: Mapping[str, Any], metric: str) -> object:
     return value.get("value") if isinstance(value, Mapping) else value
 
 
-def _answer(question: Question, expected: Plan, worst: Plan) -> str:
+def _answer(question: Decided, expected: Plan, worst: Plan) -> str:
     asked = f"{question.arrival_rate_per_s:g} requests/s with {question.slo} s"
     if expected.servers is None:
         return f"{asked} cannot be met: {expected.reason}."

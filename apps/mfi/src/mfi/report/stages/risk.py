@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mfi.report.page import Section
-from mfi.report.question import Question
+from mfi.report.question import Decided
 from mfi.report.stages.stage import Stage, Tick
 from mfi_command.report import Table
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from quant_risk_analyzer import RiskReport
 
 
-def risk_stage(question: Question, model: CausalLM, tick: Tick) -> Stage:
+def risk_stage(question: Decided, model: CausalLM, tick: Tick) -> Stage:
     """Which layers can be quantized."""
     from checkpoint_lens import read_text
     from quant_risk_analyzer import rate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mfi.report.page import Section
-from mfi.report.question import Question
+from mfi.report.question import Decided
 from mfi.report.stages.stage import Stage, Tick
 from mfi_command.report import Table
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 _TOP_OPERATORS = 8
 
 
-def roofline_stage(question: Question, model: CausalLM, tick: Tick) -> Stage:
+def roofline_stage(question: Decided, model: CausalLM, tick: Tick) -> Stage:
     """What limits prefill and decode on the named device."""
     from roofline import analyze, draw_roofline
 
     phases = {}
     for done, (phase, sequence) in enumerate(
-        (("prefill", question.prompt), ("decode", question.prompt + question.output_tokens))
+        (("prefill", question.prompt_tokens), ("decode", question.prompt_tokens + question.output_tokens))
     ):
         phases[phase] = analyze(
             model.config,
