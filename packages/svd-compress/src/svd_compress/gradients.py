@@ -97,9 +97,10 @@ def backward(model: CausalLM, window: Window, names: Sequence[str], visit: Visit
 def draw(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """A label for each row of logits (n, vocabulary), by inverting the distribution function.
 
-    Ten times cheaper than `torch.multinomial` on a CPU, and the same labels on every device.
+    On a CPU `torch.multinomial` would take a good part of the whole backward pass.
     """
     import torch
+
     from stable_ops import softmax
 
     summed = softmax(logits).cumsum(-1)
