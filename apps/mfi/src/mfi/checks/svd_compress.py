@@ -145,9 +145,8 @@ def perplexity_rise() -> Outcome:
     return Outcome(
         measured=rise,
         passed=rise < 1.0 and result.kept_compressed_layers <= 0.8 and smaller,
-        detail=f"{result.reason.partition(';')[2].strip()}; {before:.2f} -> {after:.2f} on the text's beginning "
-        f"after a reload; {len(factored)} of {len(result.layers)} layers "
-        f"factored, their parameters down {1 - result.kept_compressed_layers:.1%}, "
-        f"those of all linear layers down {1 - result.kept:.1%}, "
-        f"the model's down {1 - result.kept_model:.1%}",
+        detail=f"{result.reason.partition(';')[2].strip()}; the text's beginning {before:.2f} -> {after:.2f} "
+        f"after a reload; {len(factored)} of {len(result.layers)} layers factored, "
+        f"their parameters down {1 - result.kept_compressed_layers:.1%}, those of all linear layers down "
+        f"{1 - result.kept:.1%}, the model's down {1 - result.kept_model:.1%}",
     )
