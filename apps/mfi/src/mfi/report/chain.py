@@ -94,8 +94,12 @@ def run(question: Question, progress: Progress) -> Chain:
     BadInput
         If a tool refuses its input.
     """
-    from checkpoint_lens import load_model
+    from checkpoint_lens import load_model, read_text
+    from quant_risk_analyzer.formats import formats_named
 
+    formats_named(question.formats)
+    if question.calibration is not None:
+        read_text(question.calibration)
     elapsed_s = {}
 
     def timed(name: str, compute: Callable[[Tick], Any]) -> Any:
@@ -109,10 +113,12 @@ def run(question: Question, progress: Progress) -> Chain:
     # A tied embedding is one parameter that stands under two names; `parameters` gives it once.
     count = sum(parameter.numel() for parameter in model.parameters())
     asked = question.for_model(model.max_context, count)
-    stages = {"risk": timed("risk", lambda tick: risk_stage(asked, model, tick))}
-    stages["compression"] = timed("compression", lambda tick: compression_stage(asked, model, tick))
-    stages["roofline"] = timed("roofline", lambda tick: roofline_stage(asked, model, tick))
-    floor_s = stages["roofline"].fields["decode"]["total_time_s"]
-    stages["latency"], request = timed("latency", lambda tick: latency_stage(asked, model, floor_s, tick))
-    stages["plan"] = timed("plan", lambda tick: plan_stage(asked, request, tick))
-    return Chain(asked, stages, count, elapsed_s)
+    # The stages that cost no time come first: whatever they refuse is refused at once.
+    roofline = timed("roofline", lambda tick: roofline_stage(asked, model, tick))
+    floor_s = roofline.fields["decode"]["total_time_s"]
+    latency, request = timed("latency", lambda tick: latency_stage(asked, model, floor_s, tick))
+    plan = timed("plan", lambda tick: plan_stage(asked, request, tick))
+    compression = timed("compression", lambda tick: compression_stage(asked, model, tick))
+    risk = timed("risk", lambda tick: risk_stage(asked, model, tick))
+    stages = (risk, compression, roofline, latency, plan)
+    return Chain(asked, {stage.section.id: stage for stage in stages}, count, elapsed_s)
