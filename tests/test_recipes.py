@@ -45,9 +45,10 @@ def test_contributing_has_them_too():
     assert f"$ {TEST}\n" in text
 
 
-def test_ci_runs_the_readmes_test_command():
+def test_ci_runs_the_readmes_commands():
     lines = [line.strip() for line in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()]
     assert TEST in lines
+    assert REPORT in lines
 
 
 def test_ci_runs_every_part_of_check():
