@@ -33,7 +33,7 @@ def compression_stage(question: Decided, model: CausalLM, tick: Tick) -> Stage:
     answer = (
         f"{len(low_rank)} of {len(verdicts)} layers have a rank that is predicted to cost less than"
         f" {question.max_loss_rise:g} nats each; together they would save {saved:.1%} of the linear"
-        f" parameters."
+        " parameters."
         if low_rank
         else f"None: no rank below break-even is predicted to cost less than {question.max_loss_rise:g} nats"
         f" in any of the {len(verdicts)} layers. Leave it dense."
@@ -59,8 +59,8 @@ def compression_stage(question: Decided, model: CausalLM, tick: Tick) -> Stage:
             how=(
                 "Whitened truncation of each layer alone; the rise is predicted from gradients on"
                 f" {question.tokens} tokens of calibration text, not measured: the compress command of"
-                " svd-compress measures it"
-                " on text that calibration never saw. A rank above break-even saves nothing."
+                " svd-compress measures it on text that calibration never saw. A rank above break-even"
+                " saves nothing."
             ),
             tables=[Table("Layers, largest saving first", columns, rows)],
             figures=[("Singular values of every layer, with break-even ranks", decay_figure(spectra))],

@@ -70,9 +70,8 @@ def latency_stage(question: Decided, model: CausalLM, floor_s: float, tick: Tick
             title="How long does a request take?",
             answer=(
                 f"{question.prompt_tokens} tokens in, {question.output_tokens} out, alone on"
-                f" {question.device} ({question.stack}): {one.total_s:.3g} s, between {one.low_s:.3g}"
-                f" and {one.high_s:.3g};"
-                f" a decode step takes {one.decode_step_s * 1e3:.3g} ms,"
+                f" {question.device} ({question.stack}): {one.total_s:.3g} s, between {one.low_s:.3g} and"
+                f" {one.high_s:.3g}; a decode step takes {one.decode_step_s * 1e3:.3g} ms,"
                 f" {one.decode_step_s / floor_s:.3g} times its floor.{stopped}"
             ),
             how=_how(one),
@@ -87,6 +86,5 @@ def _how(prediction: Prediction) -> str:
     return (
         "Each operator takes launch, compute and bytes at efficiencies fitted on measurements; the 90 %"
         " interval comes from kernels of models left out of the fit. Queueing, tokenisation and"
-        " scheduling are"
-        f" not in it. Noted: {'; '.join((prediction.provenance, *prediction.notes))}."
+        f" scheduling are not in it. Noted: {'; '.join((prediction.provenance, *prediction.notes))}."
     )

@@ -54,9 +54,8 @@ def plan_stage(question: Decided, request: Prediction, tick: Tick) -> Stage:
             how=(
                 "One replica serves one request at a time; Poisson arrivals, exponential request times,"
                 " one queue. The count is the smallest that keeps the promise in simulation, with the"
-                " formula beside it."
-                " Batching on a replica needs fewer; bursty traffic needs more: give your trace to"
-                " mm1-planner plan --trace."
+                " formula beside it. Batching on a replica needs fewer; bursty traffic needs more: give"
+                " your trace to mm1-planner plan --trace."
             ),
             tables=[Table("Plan", columns, rows)],
             figures=[(f"{expected.metric} by number of replicas", plot_plan(expected))]

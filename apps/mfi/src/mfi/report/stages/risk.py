@@ -49,12 +49,11 @@ def risk_stage(question: Decided, model: CausalLM, tick: Tick) -> Stage:
             title="What can be quantized?",
             answer=_risk_answer(report, question.formats),
             how=(
-                f"Gauss-Newton estimate of the KL divergence of the next-token distribution when one"
-                f" layer alone"
-                f" is quantized, on {report.tokens} {report.tier}, {report.probes} label draws a window;"
-                f" confidence of the ranking: {report.confidence}. A costs less than"
-                f" {report.thresholds.safe:g},"
-                f" C more than {report.thresholds.risky:g} nats per token. Intervals are 95 %, over windows."
+                "Gauss-Newton estimate of the KL divergence of the next-token distribution when one layer"
+                f" alone is quantized, on {report.tokens} tokens ({report.tier}), {report.probes} label"
+                f" draws a window; confidence of the ranking: {report.confidence}. A costs less than"
+                f" {report.thresholds.safe:g}, C more than {report.thresholds.risky:g} nats per token."
+                " Intervals are 95 %, over windows."
             ),
             tables=[Table(f"Layers, worst at {last} first", columns, rows)],
             figures=_risk_figures(report, last),
@@ -66,13 +65,13 @@ def risk_stage(question: Decided, model: CausalLM, tick: Tick) -> Stage:
 def _risk_answer(report: RiskReport, formats: Sequence[str]) -> str:
     parts = []
     for name in formats:
-        risky = report.graded("C", format=name)
-        safe = len(report.graded("A", format=name))
-        parts.append(
-            f"{name}: {safe} of {len(report.layers)} layers are safe"
-            + (f", {len(risky)} would hurt ({_some(risky)})" if risky else ", none would hurt")
-        )
-    return "; ".join(parts) + "."
+        safe, between, risky = (report.graded(grade, format=name) for grade in "ABC")
+        part = f"{name}: {len(safe)} of {len(report.layers)} layers are safe"
+        if between:
+            part += f", {len(between)} cost a little"
+        part += f", {len(risky)} would hurt ({_some(risky)})" if risky else ", none would hurt"
+        parts.append(f"{part}; all risks add up to {sum(report.risks(name).values()):.2g} nats per token")
+    return ". ".join(parts) + "."
 
 
 def _some(names: Sequence[str], shown: int = 3) -> str:

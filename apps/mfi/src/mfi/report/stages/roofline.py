@@ -69,7 +69,7 @@ def roofline_stage(question: Decided, model: CausalLM, tick: Tick) -> Stage:
             how=(
                 f"Exact FLOP and compulsory bytes of each operator in {question.dtype}, against the data"
                 f" sheet of {question.device}. A floor: no stack is faster, real ones are slower (next"
-                f" section)."
+                " section)."
             ),
             tables=tables,
             figures=[(f"Roofline of {phase}", draw_roofline(analysis)) for phase, analysis in phases.items()],
