@@ -28,9 +28,9 @@ style:
     uv run ruff check
     uv run ruff format --check
 
-# mypy --strict on every source tree
+# mypy --strict on every source tree; tools/ has a hook of mkdocs
 types:
-    uv run mypy packages/*/src apps/*/src tools/src
+    {{ docs-python }} mypy packages/*/src apps/*/src tools/src
 
 # The import contract of docs/architecture.md
 directions:
