@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ BLOCK_ELEMENTS = 2**18
 
 Float64 = NDArray[np.float64]
 _FORMATS = {"float64": FP64, "float32": FP32, "float16": FP16, "bfloat16": BF16}
+_KERNEL_DTYPES = {"torch.float32", "torch.float16", "torch.bfloat16"}
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,26 @@ def is_tensor(x: Any) -> bool:
     return torch is not None and isinstance(x, getattr(torch, "Tensor", ()))
 
 
+def has_kernels(*tensors: Any) -> bool:
+    """Whether all are tensors of one CUDA device in formats that `stable_ops.ops.triton` computes.
+
+    Neither torch nor Triton is imported to find out. Triton is there wherever torch for CUDA is, on Linux.
+    """
+    return (
+        all(is_tensor(x) and x.is_cuda and str(x.dtype) in _KERNEL_DTYPES for x in tensors)
+        and len({x.device for x in tensors}) == 1
+        and sys.modules["torch"].version.cuda is not None
+        and importlib.util.find_spec("triton") is not None
+    )
+
+
+def without_gradients(x: Any, name: str) -> Any:
+    """The tensor detached; one that asks for gradients is refused."""
+    if x.requires_grad and sys.modules["torch"].is_grad_enabled():
+        raise BadInput(f"{name} asks for gradients, which stable_ops does not compute: pass {name}.detach()")
+    return x.detach()
+
+
 def unwrap(x: Any, name: str = "x") -> Operand:
     """Read a numpy array, a torch tensor, or numbers in (nested) sequences, which become float64.
 
@@ -75,10 +97,8 @@ def unwrap(x: Any, name: str = "x") -> Operand:
         if values.dtype.kind in "iub":
             values = values.astype(np.float64)
         return Operand(values, _format_of(values.dtype.name, name))
-    if x.requires_grad and sys.modules["torch"].is_grad_enabled():
-        raise BadInput(f"{name} asks for gradients, which stable_ops does not compute: pass {name}.detach()")
     format = _format_of(str(x.dtype).removeprefix("torch."), name)
-    host = x.detach().cpu()
+    host = without_gradients(x, name).cpu()
     return Operand((host.float() if format == BF16 else host).numpy(), format, x)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mfi_command import BadInput
-from stable_ops.arrays import Float64, Operand, map_elements, unwrap
+from stable_ops.arrays import Float64, Operand, has_kernels, map_elements, unwrap, without_gradients
 from stable_ops.fp.formats import FP64
 
 
@@ -52,6 +53,11 @@ def gelu(x: Any, *, approximate: Literal["none", "tanh"] = "none") -> Any:
     """
     if approximate not in ("none", "tanh"):
         raise BadInput(f"no approximation is named {approximate!r}: use 'none' or 'tanh'")
+    if has_kernels(x):
+        from stable_ops.ops.triton import activations as kernels
+
+        host = functools.partial(gelu, approximate=approximate)
+        return kernels.gelu(without_gradients(x, "x"), host, approximate=approximate)
     operand = unwrap(x)
     function = _normal_distribution if approximate == "none" else _tanh_distribution
     return operand.like(map_elements(_gated(function, operand), operand), own_dtype=True)
@@ -68,6 +74,10 @@ def silu(x: Any) -> Any:
     >>> silu(-800.0), silu(1.0)
     (np.float64(-0.0), np.float64(0.7310585786300049))
     """
+    if has_kernels(x):
+        from stable_ops.ops.triton import activations as kernels
+
+        return kernels.silu(without_gradients(x, "x"), silu)
     operand = unwrap(x)
     return operand.like(map_elements(_gated(_logistic, operand), operand), own_dtype=True)
 
@@ -99,12 +109,24 @@ def swiglu(gate: Any, up: Any) -> Any:
     >>> swiglu([1.0, 2.0], [3.0, -1.0]).round(4)
     array([ 2.1932, -1.7616])
     """
+    if has_kernels(gate, up) and gate.shape == up.shape:
+        from stable_ops.ops.triton import activations as kernels
+
+        gate, up = without_gradients(gate, "gate"), without_gradients(up, "up")
+        return kernels.swiglu(gate, up, _silu_float64)
     first, second = unwrap(gate, "gate"), unwrap(up, "up")
     if first.values.shape != second.values.shape:
         raise BadInput(f"gate {first.values.shape} and up {second.values.shape} differ: pass one shape")
     silu_of = _gated(_logistic, first)
     product = map_elements(lambda g, u: silu_of(g) * u, first, second)
     return first.like(product, own_dtype=True)
+
+
+def _silu_float64(x: Any) -> Any:
+    """silu before its rounding."""
+    operand = unwrap(x)
+    with np.errstate(all="ignore"):
+        return operand.like(_gated(_logistic, operand)(operand.values.astype(np.float64)))
 
 
 def _gated(distribution: Callable[[Float64], Float64], operand: Operand) -> Callable[[Float64], Float64]:

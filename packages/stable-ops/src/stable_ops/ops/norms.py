@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mfi_command import BadInput
-from stable_ops.arrays import Float64, Operand, map_rows, unwrap
+from stable_ops.arrays import Float64, Operand, has_kernels, map_rows, unwrap, without_gradients
 
 
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-5, axis: int = -1) -> Any:
@@ -52,9 +52,13 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-
     >>> layer_norm([1e4 + 1, 1e4 + 2, 1e4 + 3], eps=0.0)
     array([-1.22474487,  0.        ,  1.22474487])
     """
+    _require_eps(eps)
+    if has_kernels(x):
+        from stable_ops.ops.triton import norms as kernels
+
+        return kernels.layer_norm(without_gradients(x, "x"), weight, bias, eps=eps, axis=axis)
     operand = unwrap(x)
     scale, shift = _vector(weight, "weight", operand, axis), _vector(bias, "bias", operand, axis)
-    _require_eps(eps)
 
     def rows(block: Float64) -> Float64:
         centred = _centre(block)
@@ -107,11 +111,15 @@ def rms_norm(
     >>> rms_norm([3e200, 4e200], eps=0.0)
     array([0.84852814, 1.13137085])
     """
-    operand = unwrap(x)
-    scale = _vector(weight, "weight", operand, axis)
     _require_eps(eps)
     if form not in ("exact", "hf"):
         raise BadInput(f"no form is named {form!r}: use 'exact' or 'hf'")
+    if has_kernels(x):
+        from stable_ops.ops.triton import norms as kernels
+
+        return kernels.rms_norm(without_gradients(x, "x"), weight, eps=eps, form=form, axis=axis)
+    operand = unwrap(x)
+    scale = _vector(weight, "weight", operand, axis)
 
     def rows(block: Float64) -> Float64:
         normed = _over_root_mean_square(block, eps)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stable_ops.arrays import Float64, map_rows, unwrap
+from stable_ops.arrays import Float64, has_kernels, map_rows, unwrap, without_gradients
 from stable_ops.fp.formats import FP64
 
 
@@ -47,6 +47,10 @@ def softmax(x: Any, *, axis: int = -1) -> Any:
     >>> softmax([1000.0, 1001.0, 1002.0]).round(4)
     array([0.09  , 0.2447, 0.6652])
     """
+    if has_kernels(x):
+        from stable_ops.ops.triton import softmax as kernels
+
+        return kernels.softmax(without_gradients(x, "x"), axis=axis)
     operand = unwrap(x)
     return operand.like(map_rows(_softmax_rows, operand, axis), own_dtype=True)
 
@@ -68,6 +72,10 @@ def log_softmax(x: Any, *, axis: int = -1) -> Any:
     >>> log_softmax([0.0, -50.0])[0]  # log(softmax(x)) answers 0
     np.float64(-1.9287498479639178e-22)
     """
+    if has_kernels(x):
+        from stable_ops.ops.triton import softmax as kernels
+
+        return kernels.log_softmax(without_gradients(x, "x"), axis=axis)
     operand = unwrap(x)
     rows = _log_softmax_rows if operand.format == FP64 else _log_softmax_rows_off_ties
     return operand.like(map_rows(rows, operand, axis), own_dtype=True)
@@ -99,6 +107,10 @@ def logsumexp(x: Any, *, axis: int = -1) -> Any:
     >>> logsumexp([1000.0, 1000.0])
     np.float64(1000.6931471805599)
     """
+    if has_kernels(x):
+        from stable_ops.ops.triton import softmax as kernels
+
+        return kernels.logsumexp(without_gradients(x, "x"), axis=axis)
     operand = unwrap(x)
     return operand.like(map_rows(_logsumexp_rows, operand, axis, reduces=True), own_dtype=True)
 

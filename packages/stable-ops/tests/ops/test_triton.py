@@ -1,0 +1,48 @@
+"""The Triton kernels under Triton's interpreter, on the CPU: their logic, not their bits or speed.
+
+The interpreter rounds float32 to bfloat16 its own way and fuses no multiply-add, so what is judged here are
+float16 and float32; the GPU tests judge the bits.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
+
+TRIAL = Path(__file__).parent / "interpreted_kernels.py"
+
+
+def test_kernels_under_the_interpreter():
+    """In a process of its own: the interpreter is chosen when Triton is imported."""
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, TRIAL], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "cases passed" in done.stdout
+
+
+def test_launch_depends_on_the_length_alone():
+    from stable_ops.ops.triton.rows import plan
+
+    for length in (1, 2, 3, 64, 1000, 8192, 8193, 32768, 32769, 2**20):
+        launch = plan(length, longest=32768)
+        assert launch.whole == (length <= 32768)
+        assert (launch.block >= length) == launch.whole
+        for number in (launch.block, launch.rows, launch.warps):
+            assert number & (number - 1) == 0
+        assert 4 <= launch.warps <= 32
+
+
+def test_each_operator_has_a_tier():
+    from stable_ops.ops.triton.tiers import LIMIT_ULP, tier
+    from stable_ops.testing.oracles import ORACLES
+
+    for op in ORACLES:
+        assert {tier(op, dtype) for dtype in ("float16", "bfloat16", "float32")} <= set(LIMIT_ULP)
