@@ -33,6 +33,9 @@ def softmax(x: Any, *, axis: int = -1) -> Any:
     exact one lies that close to a tie. For float64 inputs add :math:`|x_i - m|\\,2^{-53}`. Each row is
     computed alone: the bits do not depend on the batch. Cost O(n), 8 bytes an element of one block of rows.
 
+    On a CUDA device 16-bit results are within 0.501 ulp (tier T2), by a bound of :math:`2^{-22}` before the
+    rounding; float32 ones are computed as above.
+
     Raises
     ------
     BadInput
@@ -59,7 +62,7 @@ def log_softmax(x: Any, *, axis: int = -1) -> Any:
     """Log-probabilities :math:`x_i - m - \\log\\sum_j e^{x_j - m}`, accurate down to the tail.
 
     Parameters, shapes, dtypes, special rows and the bound before rounding are those of `softmax`
-    (relative, since both terms are negative and cannot cancel).
+    (relative, since both terms are negative and cannot cancel), as is the tier on a CUDA device.
 
     Notes
     -----
