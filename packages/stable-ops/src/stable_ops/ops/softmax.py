@@ -103,7 +103,7 @@ def logsumexp(x: Any, *, axis: int = -1) -> Any:
     Computed in float64 and rounded once; before that the error is at most about
     :math:`(6 + \\log_2 n)\\,2^{-53}\\max(|m|, \\log n)`. It is absolute: where m nearly cancels the
     logarithm (the exact result within :math:`2^{-20}` of zero) a float32 result can lose ulps, though not
-    in normwise error.
+    in normwise error. On a CUDA device 16-bit results are within 0.501 ulp (tier T2).
 
     Examples
     --------
