@@ -64,6 +64,36 @@ def test_check_passes_ours_and_fails_a_fault(tmp_path, monkeypatch):
     assert {f["case"] for f in bad["failures"]} >= {"shifted 5x128"}
 
 
+SUBJECT = """
+import torch
+def example():
+    return torch.nn.Softmax(dim=-1), torch.full((4, 64), %s) + torch.arange(64.0)
+def narrow():
+    return torch.nn.Softmax(dim=-1), torch.zeros(4, dtype=torch.float16)
+"""
+
+
+def test_audit(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    (tmp_path / "subject_of_mine.py").write_text(SUBJECT % "60000.0")
+    monkeypatch.chdir(tmp_path)
+    found = answer("audit", "subject_of_mine:example", "--max-hazards", "0", code=1)
+    assert found["formats"] == ["fp16", "bf16"]
+    assert found["operations"] == 1
+    assert set(found["hazards"][0]) >= {"where", "op", "kind", "bits_lost", "fix", "tensor", "safe_dtype"}
+    # ulp(60000) is 32 in fp16 and 256 in bf16, the logits are one apart.
+    assert {("softmax", "cancellation", f) for f in ("fp16", "bf16")} <= {
+        (h["op"], h["kind"], h["format"]) for h in found["hazards"]
+    }
+    shown = run("audit", "subject_of_mine:example")
+    assert shown.exit_code == 0
+    assert "on these inputs" in shown.stdout
+    (tmp_path / "subject_of_zero.py").write_text(SUBJECT % "0.0")
+    assert run("audit", "subject_of_zero:narrow").exit_code == 2
+    assert run("audit", "subject_of_zero:example", "--format", "fp64").exit_code == 2
+    assert run("audit", "subject_of_zero:example", "--accumulator", "int8").exit_code == 2
+
+
 BAD_INPUT = [
     ("format fp17", "fp17"),
     ("accumulate --order random", "random"),
@@ -80,7 +110,11 @@ BAD_INPUT = [
     ("check math:exp --against attention", "attention"),
     ("check math:exp --against softmax --dtype int8", "int8"),
     ("check math:exp --against softmax --library jax", "jax"),
-    ("audit", "audit"),
+    ("audit", "MODULE:OBJECT"),
+    ("audit math", "module:function"),
+    ("audit no_such_module:f", "no_such_module"),
+    ("audit math:exp", "must return"),
+    ("audit os:getcwd", "must return"),
 ]
 
 

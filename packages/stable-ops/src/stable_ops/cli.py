@@ -131,4 +131,47 @@ def check(
     return Report(fields=report.to_dict(), tables=tables, over_limit=failed)
 
 
+@command(
+    app,
+    examples=[
+        "stable-ops audit my_model:example",
+        "stable-ops audit my_model:example --format fp8_e4m3fn --accumulator same --json",
+    ],
+)
+def audit(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODULE:OBJECT",
+            help="A function without parameters that returns (torch module, inputs). It is imported and run.",
+        ),
+    ],
+    format: Annotated[
+        list[str] | None,
+        typer.Option(help="fp16, bf16, fp8_e4m3fn or fp8_e5m2; repeat. [default: fp16 bf16]"),
+    ] = None,
+    accumulator: Annotated[str, typer.Option(help="Of sums inside an operation: fp32 or same.")] = "fp32",
+    max_hazards: Annotated[int | None, typer.Option(min=0, help="Exit code 1 if there are more.")] = None,
+) -> Report:
+    """Predict from one float32 run of a torch module where narrow formats lose its digits."""
+    from stable_ops.audit import audit as run_audit
+    from stable_ops.audit import load_subject
+
+    module, inputs = load_subject(subject)
+    options: dict[str, Any] = {"formats": format or ["fp16", "bf16"], "accumulator": accumulator}
+    report = run_audit(module, *inputs, **options)
+    lines = [
+        [h.where, h.op, h.tensor, h.kind, h.format, h.bits_lost, h.safe_dtype, h.fix] for h in report.hazards
+    ]
+    headers = ["where", "op", "tensor", "kind", "format", "bits lost", "safe", "fix"]
+    count = len(report.hazards)
+    over = f"{count} hazards, more than {max_hazards}"
+    return Report(
+        fields=report.to_dict(),
+        tables=[Table(f"Hazards of {subject}", headers, lines)] if lines else [],
+        notes=[f"{count} hazards in {report.operations} operations, on these inputs."],
+        over_limit=over if max_hazards is not None and count > max_hazards else None,
+    )
+
+
 main = entry_point(app)

@@ -1,0 +1,257 @@
+"""Watching one run: each operation that torch dispatches, judged as it happens."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+# The extension point that torch's manual describes ("Extending PyTorch", modes).
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mfi_command import BadInput
+from stable_ops.audit import judge
+from stable_ops.audit.fixes import fix_of
+from stable_ops.audit.judge import Loss
+from stable_ops.audit.operands import Operands, operands_of, row_losses
+from stable_ops.audit.report import Hazard
+from stable_ops.audit.sample import Sampler, has_infinity, largest_magnitude, nonzero_magnitudes
+from stable_ops.fp.formats import BF16, FP8_E4M3FN, FP8_E5M2, FP16, Format
+
+# They move or select values: what they lose was lost before.
+_COPIES = {
+    "_to_copy",
+    "abs",
+    "amax",
+    "amin",
+    "arange",
+    "cat",
+    "clamp",
+    "clamp_min",
+    "clamp_min_",
+    "clone",
+    "constant_pad_nd",
+    "contiguous",
+    "copy_",
+    "detach",
+    "embedding",
+    "empty",
+    "empty_like",
+    "fill_",
+    "flip",
+    "full",
+    "full_like",
+    "gather",
+    "index",
+    "index_select",
+    "lift_fresh",
+    "lift_fresh_copy",
+    "masked_fill",
+    "masked_fill_",
+    "max",
+    "maximum",
+    "min",
+    "minimum",
+    "native_dropout",
+    "neg",
+    "ones",
+    "ones_like",
+    "relu",
+    "relu_",
+    "repeat",
+    "roll",
+    "scalar_tensor",
+    "select_scatter",
+    "slice_scatter",
+    "sort",
+    "stack",
+    "topk",
+    "tril",
+    "tril_",
+    "triu",
+    "triu_",
+    "where",
+    "zero_",
+    "zeros",
+    "zeros_like",
+}
+# An infinity here is too large a number; elsewhere (log 0, 1 / 0) it is a pole.
+_GROWING = {"add", "sub", "mul", "pow", "exp", "mm", "bmm", "addmm", "sum", "cumsum", "prod", "layer_norm"}
+_CANDIDATES = (FP8_E4M3FN, FP8_E5M2, FP16, BF16)
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self, formats: Sequence[Format], *, same_accumulator: bool) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.formats, self.same_accumulator = formats, same_accumulator
+        self.sampler, self.path, self.whole = Sampler(), [""], 0
+        self.operations = 0
+        self.found: dict[tuple[str, ...], Hazard] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        if self.whole or func.is_view or name in _COPIES or name.endswith("unsafe_view"):
+            return func(*args, **(kwargs or {}))
+        # Before the call, which may write into its operands.
+        operands = operands_of(name, args, kwargs or {}, self.sampler)
+        result = func(*args, **(kwargs or {}))
+        first = result[0] if isinstance(result, (tuple, list)) and result else result
+        if isinstance(first, torch.Tensor) and first.dtype == torch.float32 and first.numel():
+            self.operations += 1
+            written = name.endswith("_") and not name.startswith("_")
+            # An operand that was written over cannot be asked any more whether it was lost before.
+            sources = [a for a in args[1 if written else 0 :] if isinstance(a, torch.Tensor)]
+            constants = [a for a in args if isinstance(a, float)]
+            grown = operands.op in _GROWING and all(map(math.isfinite, constants)) and has_infinity(first)
+            # float32 itself overflows: every narrower format does.
+            infinite = grown and not any(has_infinity(s) for s in sources)
+            self.judge(operands.op, "output", first, operands, sources, infinite=infinite)
+        return result
+
+    def judge(
+        self,
+        op: str,
+        tensor: str,
+        values: torch.Tensor,
+        operands: Operands,
+        sources: Sequence[torch.Tensor],
+        *,
+        infinite: bool = False,
+    ) -> None:
+        largest = math.inf if infinite else largest_magnitude(values)
+        magnitudes = nonzero_magnitudes(self.sampler.take(values))
+        smallest = float(magnitudes.min()) if magnitudes.numel() else math.inf
+
+        def losses(format: Format, *, made_here: bool) -> list[Loss]:
+            found: list[Loss | None] = []
+            if largest > format.max:
+                found.append(judge.overflow(largest, format))
+            if smallest < format.min_normal:
+                found.append(judge.underflow(magnitudes, format))
+            if made_here:
+                found = [x for x in found if x and not self._lost_before(x, sources, format)]
+            found += row_losses(operands, format, same_accumulator=self.same_accumulator)
+            return [x for x in found if x]
+
+        wide = "fp64" if infinite else "fp32"
+        for format in self.formats:
+            for loss in losses(format, made_here=True):
+                key = (self.path[-1], op, tensor, loss.kind, format.name)
+                known = self.found.get(key)
+                if known is None or known.bits_lost < loss.bits:
+                    safe = next((f.name for f in _CANDIDATES if not losses(f, made_here=False)), wide)
+                    self.found[key] = _hazard(self.path[-1], op, tensor, loss, format, safe)
+
+    def _lost_before(self, loss: Loss, sources: Sequence[torch.Tensor], format: Format) -> bool:
+        for source in sources:
+            if source.dtype != torch.float32 or not source.numel():
+                continue
+            if loss.kind == "overflow" and judge.overflows(largest_magnitude(source), format):
+                return True
+            if loss.kind == "underflow":
+                before = judge.underflow(nonzero_magnitudes(self.sampler.take(source)), format)
+                if before is not None and before.share >= 0.9 * loss.share:
+                    return True
+        return False
+
+    def store(self, kind: str, name: str, values: Any) -> None:
+        """Judge a tensor that the run starts from."""
+        if isinstance(values, torch.Tensor) and values.dtype == torch.float32 and values.numel():
+            self.judge(kind, name, values.detach(), Operands(kind), ())
+
+
+class _WholeFunctions(TorchFunctionMode):
+    """torch's rms_norm computes in float32 inside, whatever the dtype: one operation, not six."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__name__", "") != "rms_norm":
+            return func(*args, **(kwargs or {}))
+        self.recorder.whole += 1
+        try:
+            result = func(*args, **(kwargs or {}))
+        finally:
+            self.recorder.whole -= 1
+        if not self.recorder.whole:
+            _judge_whole(self.recorder, args, result)
+        return result
+
+
+def _judge_whole(recorder: _Recorder, args: tuple[Any, ...], result: Any) -> None:
+    if isinstance(result, torch.Tensor) and result.numel():
+        recorder.operations += 1
+        sources = [a for a in args if isinstance(a, torch.Tensor)]
+        operands = Operands("rms_norm", rows=recorder.sampler.rows(sources[0], [-1])) if sources else None
+        recorder.judge("rms_norm", "output", result, operands or Operands("rms_norm"), sources)
+
+
+def _watch(module: torch.nn.Module, recorder: _Recorder, stack: ExitStack) -> None:
+    for name, child in module.named_modules():
+        whole = type(child).__name__.endswith("RMSNorm")
+
+        def enter(_: Any, args: Any, *, path: str = name, whole: bool = whole) -> None:
+            recorder.path.append(path)
+            recorder.whole += whole
+
+        def leave(_: Any, args: Any, result: Any, *, whole: bool = whole) -> None:
+            recorder.whole -= whole
+            if whole and not recorder.whole:
+                _judge_whole(recorder, args, result)
+            recorder.path.pop()
+
+        stack.callback(child.register_forward_pre_hook(enter).remove)
+        stack.callback(child.register_forward_hook(leave).remove)
+
+
+def _hazard(where: str, op: str, tensor: str, loss: Loss, format: Format, safe: str) -> Hazard:
+    return Hazard(
+        where=where,
+        op=op,
+        tensor=tensor,
+        kind=loss.kind,
+        format=format.name,
+        bits_lost=round(loss.bits, 2),
+        share=loss.share,
+        safe_dtype=safe,
+        fix=fix_of(loss.kind, op),
+    )
+
+
+def record(
+    function: Callable[..., Any], inputs: Sequence[Any], formats: Sequence[Format], *, same_accumulator: bool
+) -> tuple[list[Hazard], int]:
+    """The hazards of one call, most bits lost first, and how many operations were judged."""
+    recorder = _Recorder(formats, same_accumulator=same_accumulator)
+    with torch.no_grad():
+        for i, x in enumerate(inputs):
+            recorder.store("input", f"input {i}", x)
+        with ExitStack() as stack:
+            if isinstance(function, torch.nn.Module):
+                for name, parameter in function.named_parameters():
+                    if parameter.dtype != torch.float32:
+                        raise BadInput(
+                            f"{name} is {parameter.dtype}: an audit runs in float32, pass model.float()"
+                        )
+                    recorder.store("parameter", name, parameter)
+                _watch(function, recorder, stack)
+            stack.enter_context(recorder)
+            stack.enter_context(_WholeFunctions(recorder))
+            try:
+                function(*inputs)
+            except Exception as error:
+                frame = traceback.extract_tb(error.__traceback__)[-1]
+                message = f"{type(error).__name__}: {error}".splitlines()[0]
+                raise BadInput(f"the module fails on its inputs, line {frame.lineno}: {message}") from error
+    return sorted(recorder.found.values(), key=lambda h: -h.bits_lost), recorder.operations
