@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from quant_risk_analyzer.examples import NAMES, example
+
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -32,3 +34,9 @@ def test_every_command_and_option_exists():
         name, *rest = line.partition("#")[0].split()
         known = {option for parameter in commands[name].params for option in parameter.opts}
         assert {each for each in rest if each.startswith("--")} <= known, line
+
+
+@pytest.mark.skipif(not README.is_file(), reason="only the tests were copied, not the README")
+@pytest.mark.parametrize("name", NAMES)
+def test_the_worked_examples_are_those_of_the_package(name):
+    assert example(name).text in README.read_text(encoding="utf-8")

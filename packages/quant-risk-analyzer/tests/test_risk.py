@@ -114,3 +114,18 @@ def test_bad_input(tiny, text):
         tiny.layers[0].q_proj.weight[0, 0] = float("inf")
     with pytest.raises(BadInput, match="NaN or infinite"):
         rate(tiny, tokens=64)
+
+
+def test_reasons_name_an_outlier_column():
+    weight = np.random.default_rng(0).standard_normal((40, 64))
+
+    def said(values):
+        reasons = channel_reasons(values, np.full((40, 64), 0.1), outputs=np.ones(40), inputs=np.ones(64))
+        return [each for each in reasons if "largest weight in" in each]
+
+    assert said(weight) == []
+    weight[:30, 7], weight[30:, 7] = 20, 0
+    assert said(weight) == [
+        "input channel 7 has the largest weight in 30 of 40 output channels and sets their steps: smoothing "
+        "or one scale per group helps"
+    ]

@@ -11,7 +11,9 @@ from quant_risk_analyzer.quantizers import Quantized, quantize
 from quant_risk_analyzer.ratings import Thresholds
 from quant_risk_analyzer.report import FormatRisk, LayerRisk, RiskReport
 from quant_risk_analyzer.risk import rate
+from quant_risk_analyzer.rounding import rounded_weights
 from quant_risk_analyzer.scales import search_scale
+from quant_risk_analyzer.smoothing import migrate, smoothing_factors
 from quant_risk_analyzer.truth import LayerDamage, Measurement, measure
 
 __all__ = [
@@ -31,10 +33,13 @@ __all__ = [
     "drifts",
     "measure",
     "measured_drift",
+    "migrate",
     "predict_drift",
     "quantize",
     "rank_agreement",
     "rate",
+    "rounded_weights",
     "search_scale",
+    "smoothing_factors",
     "spearman",
 ]

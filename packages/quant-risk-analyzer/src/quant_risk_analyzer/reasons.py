@@ -9,6 +9,7 @@ import numpy as np
 NOTEWORTHY_SHARE = 0.25  # of the error, carried by...
 FEW = 0.05  # ...at most this part of the channels
 MANY_DEVIATIONS = 10.0  # a normal variable is beyond this once in 10^23
+MOST = 0.5  # of the output channels
 MUCH_MORE = 2.0  # times the median layer
 
 Array = np.ndarray[Any, Any]
@@ -36,6 +37,7 @@ def channel_reasons(weight: Array, error: Array, *, outputs: Array, inputs: Arra
         *_few_channels(outputs, "output"),
         *_few_channels(by_input, "input"),
         *_long_tail(weight.astype(np.float64)),
+        *_outlier_column(np.abs(weight)),
     ]
 
 
@@ -84,4 +86,17 @@ def _long_tail(weight: Array) -> list[str]:
     return [
         f"output channel {int(tails.argmax())} has a weight of {tails.max():.0f} times its root mean square, "
         "which sets the step of all the others"
+    ]
+
+
+def _outlier_column(magnitudes: Array) -> list[str]:
+    rows = len(magnitudes)
+    holders = np.bincount(magnitudes.argmax(1), minlength=magnitudes.shape[1])
+    column = int(holders.argmax())
+    # Two columns share the maxima half and half without being outliers.
+    if magnitudes.shape[1] < 1 / FEW or holders[column] <= MOST * rows:
+        return []
+    return [
+        f"input channel {column} has the largest weight in {holders[column]} of {rows} output channels and "
+        "sets their steps: smoothing or one scale per group helps"
     ]

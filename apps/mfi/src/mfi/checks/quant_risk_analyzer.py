@@ -39,3 +39,20 @@ def rating() -> Outcome:
     )
     detail = ", ".join(f"{name} {rho:.3f}" for name, rho in found.items())
     return Outcome(measured=found, passed=passed, detail=f"{detail}; {len(truth.layers) // 2} layers")
+
+
+@check(
+    "w40-example",
+    title="The three worked examples of quant-risk-analyzer's README, run again",
+    bound="holds",
+    unit="examples that print the numbers beside them, of 3",
+)
+def examples() -> Outcome:
+    """The README shows the files that the package ships; a test of the package compares the two."""
+    from quant_risk_analyzer.examples import NAMES, example, same
+
+    found = {name: example(name) for name in NAMES}
+    printed = {name: each.run() for name, each in found.items()}
+    equal = [name for name in NAMES if same(printed[name], found[name].printed)]
+    detail = "; ".join(f"{name}: {printed[name].strip().splitlines()[-1]}" for name in NAMES)
+    return Outcome(measured=float(len(equal)), passed=len(equal) == len(NAMES) == 3, detail=detail)
