@@ -69,33 +69,74 @@ def prepare(
     names: Sequence[str],
     *,
     seed: int = 0,
+    held_out: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, PreparedLayer]:
     """Factor the named layers, whitened on both sides by what they see in the windows.
 
+    With `held_out` the factors come from every other window and their losses are judged on the windows
+    between: a layer with more columns than there are tokens has a low rank on exactly those tokens, and
+    only there.
+
     Cost: a forward and a backward pass over the windows, then O(in^3 + out^3) a layer. Memory: float64
-    second moments and factors of every named layer.
+    second moments and factors of every named layer, twice the moments with `held_out`.
+
+    Raises
+    ------
+    BadInput
+        If there are fewer than two windows and some are to be held out.
     """
+    if held_out and len(windows) < 2:
+        raise BadInput("one window of text: two are needed, one to factor and one to judge; give more text")
     total = len(windows) + len(names)
 
-    def tick(done: int, _: int) -> None:
-        if on_progress is not None:
-            on_progress(done, total)
+    def seen(part: Sequence[Window], before: int) -> dict[str, Moments]:
+        def tick(done: int, _: int) -> None:
+            if on_progress is not None:
+                on_progress(before + done, total)
 
-    statistics = moments(model, windows, names, seed=seed, on_progress=tick)
+        return moments(model, part, names, seed=seed + before, on_progress=tick)
+
+    fitted = windows[::2] if held_out else windows
+    statistics = seen(fitted, 0)
+    judges = seen(windows[1::2], len(fitted)) if held_out else {}
     layers = model.linear_layers()
     prepared = {}
     for done, name in enumerate(names, 1):
         # Popped: the moments of a layer are as large as its weights, and of no use after this.
-        prepared[name] = _prepare_layer(layers[name].weight, statistics.pop(name))
-        tick(len(windows) + done, total)
+        prepared[name] = _prepare_layer(layers[name].weight, statistics.pop(name), judges.pop(name, None))
+        if on_progress is not None:
+            on_progress(len(windows) + done, total)
     return prepared
 
 
-def _prepare_layer(weight: torch.Tensor, seen: Moments) -> PreparedLayer:
+def _prepare_layer(weight: torch.Tensor, seen: Moments, judge: Moments | None) -> PreparedLayer:
     factors = whitened_factors(weight, seen.inputs, output_gram=seen.gradients, floor=FLOOR)
     out, in_ = weight.shape
-    return PreparedLayer((out, in_), factors, factors.tail() / 2)
+    losses = factors.tail() / 2 if judge is None else held_out_losses(factors, judge)
+    return PreparedLayer((out, in_), factors, losses)
+
+
+def held_out_losses(factors: WhitenedFactors, judge: Moments) -> Float64:
+    r"""The second-order loss of every truncation under moments that the factors were not made from.
+
+    What rank k leaves out is :math:`\Delta_k = \sum_{i \ge k} l_i r_i^T`, so
+
+    .. math:: \tfrac12 \operatorname{tr}(F \Delta_k G \Delta_k^T)
+        = \tfrac12 \sum_{i,j \ge k} (l_i^T F l_j)(r_i^T G r_j):
+
+    all ranks are the suffix sums of one matrix. Cost O(p (out^2 + in^2)) with p = min(out, in).
+
+    Returns
+    -------
+    Float64
+        At rank 0, 1, ..., p, nats per token. Unlike the tail it need not fall with the rank.
+    """
+    left, right = factors.left, factors.right
+    pairs = (left.T @ judge.gradients @ left) * (right @ judge.inputs @ right.T)
+    suffixes = pairs[::-1, ::-1].cumsum(0).cumsum(1).diagonal()[::-1]
+    # A sum of squares: what rounding makes of it below zero is zero.
+    return np.append(np.maximum(suffixes, 0.0), 0.0) / 2
 
 
 def all_options(

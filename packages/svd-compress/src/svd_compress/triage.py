@@ -65,8 +65,8 @@ def compressibility(
 ) -> list[LayerVerdict]:
     """Which layers have a low rank that the loss is predicted not to notice.
 
-    A prediction for each layer alone, on calibration text: nothing is compressed and nothing measured.
-    `compress` adds the layers up and measures.
+    A prediction for each layer alone: nothing is compressed and nothing measured. Half of the calibration
+    windows make the factors, the other half judges them. `compress` adds the layers up and measures.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def compressibility(
     loaded = load_model(model) if isinstance(model, str | Path) else model
     names = list(chosen_layers(loaded, layer))
     windows = spread_windows(loaded, read_text(calibration), context=context, max_tokens=tokens)
-    prepared = prepare(loaded, windows, names, seed=seed, on_progress=on_progress)
+    prepared = prepare(loaded, windows, names, seed=seed, held_out=True, on_progress=on_progress)
     return [
         _verdict(name, prepared[name], max_loss_rise, multiple=multiple, min_saving=min_saving)
         for name in names

@@ -57,10 +57,10 @@ def compression_stage(question: Decided, model: CausalLM, tick: Tick) -> Stage:
             title="What can be made low-rank?",
             answer=answer,
             how=(
-                "Whitened truncation of each layer alone; the rise is predicted from gradients on"
-                f" {question.tokens} tokens of calibration text, not measured: the compress command of"
-                " svd-compress measures it on text that calibration never saw. A rank above break-even"
-                " saves nothing."
+                "Whitened truncation of each layer alone; the rise is a second-order prediction on"
+                f" {question.tokens} tokens of calibration text, half to factor and half to judge, not"
+                " measured: the compress command of svd-compress measures it on text that calibration"
+                " never saw. A rank above break-even saves nothing."
             ),
             tables=[Table("Layers, largest saving first", columns, rows)],
             figures=[("Singular values of every layer, with break-even ranks", decay_figure(spectra))],
