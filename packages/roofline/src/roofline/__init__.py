@@ -5,7 +5,7 @@ Importing this package loads neither numpy, torch nor matplotlib: the functions 
 
 from roofline.analysis import Analysis, Placed, analyze, place
 from roofline.configs import known_models, read_config
-from roofline.devices import Device, attainable, device, devices
+from roofline.hardware import Device, attainable, device, devices
 from roofline.measurement import Measurement, Rate, measure
 from roofline.operators import Operator
 from roofline.plot import draw_roofline

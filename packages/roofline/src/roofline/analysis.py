@@ -10,9 +10,9 @@ from typing import Any
 from mfi_command import BadInput
 from roofline.arguments import positive
 from roofline.configs import read_config
-from roofline.devices import Device
-from roofline.devices import device as find_device
 from roofline.dtypes import dtype_name, stored_bytes
+from roofline.hardware import Device
+from roofline.hardware import device as find_device
 from roofline.operators import Operator
 from roofline.passes import Pass, forward, kv_cache_bytes, parameters
 from roofline.shapes import ModelShape, model_shape

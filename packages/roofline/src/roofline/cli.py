@@ -23,8 +23,8 @@ def devices(
     own: Own = None,
 ) -> Report:
     """Data-sheet ceilings: dense peaks, bandwidth, ridge points, and the source of each number."""
-    from roofline.devices import device as find
-    from roofline.devices import devices as table
+    from roofline.hardware import device as find
+    from roofline.hardware import devices as table
 
     found = [find(name, table=own)] if name else list(table(own).values())
     columns = ["device", "bf16/fp16 TFLOP/s", "fp8", "fp32", "GB/s", "ridge", "memory GB", "unverified"]
@@ -115,7 +115,7 @@ def analyze(
 ) -> Report:
     """Each operator of a forward pass on the roofline: FLOP, bytes, intensity, bound, least time."""
     from roofline.analysis import analyze as run
-    from roofline.devices import device as find
+    from roofline.hardware import device as find
     from roofline.plot import draw_roofline
 
     found = run(

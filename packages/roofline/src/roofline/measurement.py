@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mfi_command import BadInput
-from roofline.devices import Device
+from roofline.hardware import Device
 
 
 @dataclass(frozen=True)

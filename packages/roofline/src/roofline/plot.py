@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfi_command import require
 from roofline.analysis import Analysis, Placed
-from roofline.devices import Device
+from roofline.hardware import Device
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ import pytest
 
 from mfi_command import BadInput
 from roofline import Device, attainable, device, devices
-from roofline.devices import device_from
+from roofline.hardware import device_from
 
 
 def test_every_cell_has_a_source_and_plausible_units() -> None:
