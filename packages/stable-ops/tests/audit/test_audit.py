@@ -79,6 +79,22 @@ def test_single_operations_agree_with_execution():
     assert 10 <= shown <= total - 10
 
 
+def test_near_the_border_of_cancellation():
+    """Differences from a tenth of a rounding to the operands' own size: which lose half of the digits?"""
+    agreed, total, shown = 0, 0, 0
+    for format, bits in planted.BITS.items():
+        for distance in 2.0 ** np.arange(-bits - 2, 1, 0.5):
+            a = planted.normal(64, 32, mean=2, scale=0.3)
+            inputs = (a, a + float(distance) * planted.normal(64, 32, mean=3, seed=1))
+            found = ("cancellation", "sub") in found_in(torch.sub, inputs, format)
+            true = planted.shows("cancellation", torch.sub, inputs, format)
+            agreed += found == true
+            shown += true
+            total += 1
+    assert agreed >= 0.95 * total, (agreed, total)
+    assert 10 <= shown <= total - 10
+
+
 def test_clean_single_operations_in_fp8():
     accused = []
     names = (

@@ -20,7 +20,13 @@ from stable_ops.audit.fixes import fix_of
 from stable_ops.audit.judge import Loss
 from stable_ops.audit.operands import Operands, operands_of, row_losses
 from stable_ops.audit.report import Hazard
-from stable_ops.audit.sample import Sampler, has_infinity, largest_magnitude, nonzero_magnitudes
+from stable_ops.audit.sample import (
+    Sampler,
+    has_infinity,
+    largest_magnitude,
+    nonzero_magnitudes,
+    smallest_magnitude,
+)
 from stable_ops.fp.formats import BF16, FP8_E4M3FN, FP8_E5M2, FP16, Format
 
 # They move or select values: what they lose was lost before.
@@ -126,15 +132,15 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         infinite: bool = False,
     ) -> None:
         largest = math.inf if infinite else largest_magnitude(values)
-        magnitudes = nonzero_magnitudes(self.sampler.take(values))
-        smallest = float(magnitudes.min()) if magnitudes.numel() else math.inf
+        sample = self.sampler.take(values)
+        smallest = smallest_magnitude(sample)
 
         def losses(format: Format, *, made_here: bool) -> list[Loss]:
             found: list[Loss | None] = []
             if largest > format.max:
                 found.append(judge.overflow(largest, format))
             if smallest < format.min_normal:
-                found.append(judge.underflow(magnitudes, format))
+                found.append(judge.underflow(nonzero_magnitudes(sample), format))
             if made_here:
                 found = [x for x in found if x and not self._lost_before(x, sources, format)]
             found += row_losses(operands, format, same_accumulator=self.same_accumulator)

@@ -68,6 +68,12 @@ def has_infinity(x: torch.Tensor) -> bool:
     return not (math.isfinite(float(low)) and math.isfinite(float(high))) and bool(x.isinf().any())
 
 
+def smallest_magnitude(values: torch.Tensor) -> float:
+    """Smallest magnitude that is not zero, infinite if all are; cheaper than picking them out."""
+    magnitudes = values.abs()
+    return float(magnitudes.where(magnitudes > 0, math.inf).min())
+
+
 def nonzero_magnitudes(values: torch.Tensor) -> torch.Tensor:
     """Magnitudes of the finite values that are not zero."""
     magnitudes = values.abs()
