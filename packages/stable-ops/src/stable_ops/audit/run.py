@@ -56,7 +56,7 @@ def audit(
     judged by their result. Constants added (an epsilon) count as intended. Cost: one run and O(1) work an
     operation beside the maximum.
 
-    The first audit of a process also loads parts of torch that a plain forward does not need: time the second.
+    The first audit of a process also loads parts of torch that a plain forward does not: time the second.
     Small models cost relatively more, since each operation adds a fixed time: benchmarks/audit.py.
 
     Raises
