@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from mfi.cli import main
+
 
 def mfi(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("MFI_")}
@@ -97,10 +99,15 @@ def test_the_page_in_a_browser(answered, open_page, width_px):
         (["reference", "--output", "nowhere/page.html"], "nowhere"),
     ],
 )
-def test_bad_input_is_one_line_before_the_work(tmp_path, arguments, words):
-    done = mfi("report", *arguments, "--tokens", "256", cwd=tmp_path)
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
+def test_bad_input_is_one_line_before_the_work(tmp_path, monkeypatch, capsys, arguments, words):
+    """In this process: twelve of them would load torch twelve times."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["mfi", "report", *arguments, "--tokens", "256"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = capsys.readouterr()
+    assert stopped.value.code == 2
+    assert words in said.err
+    assert said.err.count("\n") == 1
+    assert said.out == ""
     assert list(tmp_path.iterdir()) == []
