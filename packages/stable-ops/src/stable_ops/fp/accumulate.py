@@ -100,8 +100,10 @@ def accumulate(
     target = get_format(format)
     inner = get_format(accumulator) if accumulator is not None else target
     row = np.asarray(values, dtype=np.float64)
-    if row.ndim != 1 or not np.isfinite(row).all():
-        raise BadInput(f"accumulate sums one row of finite numbers, got shape {row.shape}: pass a 1-D array")
+    if row.ndim != 1:
+        raise BadInput(f"accumulate sums one row of numbers, got shape {row.shape}: pass a 1-D array")
+    if not np.isfinite(row).all():
+        raise BadInput(f"accumulate sums finite numbers, got {row[~np.isfinite(row)][0]}: leave it out")
     if order not in get_args(Order):
         raise BadInput(f"no order is named {order!r}: use one of {', '.join(get_args(Order))}")
     if block < 1:
