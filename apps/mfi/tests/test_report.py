@@ -102,7 +102,7 @@ def test_the_page_in_a_browser(answered, open_page, width_px):
 def test_bad_input_is_one_line_before_the_work(tmp_path, monkeypatch, capsys, arguments, words):
     """In this process: twelve of them would load torch twelve times."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["mfi", "report", *arguments, "--tokens", "256"])
+    monkeypatch.setattr(sys, "argv", ["mfi", "report", *arguments, "--tokens", "512"])
     with pytest.raises(SystemExit) as stopped:
         main()
     said = capsys.readouterr()
