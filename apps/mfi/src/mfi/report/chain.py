@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from mfi.report.page import Section, render
@@ -45,6 +46,9 @@ class Chain:
         In the order of the chain, by the id of their section.
     parameters
         Of the model, tied ones counted once.
+    quantized_source
+        The block formats that the weights are stored in, such as "Q4_1": risks and spectra then carry the
+        rounding that was done before. None where they are stored as floats.
     elapsed_s
         By stage.
     """
@@ -52,7 +56,13 @@ class Chain:
     question: Decided
     stages: Mapping[str, Stage]
     parameters: int
+    quantized_source: str | None
     elapsed_s: Mapping[str, float]
+
+    @property
+    def title(self) -> str:
+        """What the page is about; of a path, the last part."""
+        return f"{Path(self.question.model).name}: from weights to replicas"
 
     @property
     def sections(self) -> list[Section]:
@@ -61,7 +71,11 @@ class Chain:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields of `mfi report --json`: each stage with its answer as a sentence."""
-        fields: dict[str, Any] = {"parameters": self.parameters, "elapsed_s": dict(self.elapsed_s)}
+        fields: dict[str, Any] = {
+            "parameters": self.parameters,
+            "quantized_source": self.quantized_source,
+            "elapsed_s": dict(self.elapsed_s),
+        }
         for name, stage in self.stages.items():
             fields[name] = {"answer": stage.section.answer, **stage.fields}
         return fields
@@ -74,9 +88,13 @@ class Chain:
             f"{shown.prompt_tokens} tokens in, {shown.output_tokens} out · "
             f"{shown.arrival_rate_per_s:g} requests/s, {shown.slo} s"
         )
+        if self.quantized_source:
+            facts += (
+                f" · the source is already quantized ({self.quantized_source}): its noise is in every number"
+            )
         made = {"made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")}
         made |= {name: version(name) for name in _TOOLS}
-        return render(f"{self.question.model}: from weights to replicas", facts, self.sections, made)
+        return render(self.title, facts, self.sections, made)
 
 
 def run(question: Question, progress: Progress) -> Chain:
@@ -121,4 +139,13 @@ def run(question: Question, progress: Progress) -> Chain:
     compression = timed("compression", lambda tick: compression_stage(asked, model, tick))
     risk = timed("risk", lambda tick: risk_stage(asked, model, tick))
     stages = (risk, compression, roofline, latency, plan)
-    return Chain(asked, {stage.section.id: stage for stage in stages}, count, elapsed_s)
+    answers = {stage.section.id: stage for stage in stages}
+    return Chain(asked, answers, count, _quantized_source(question.model), elapsed_s)
+
+
+def _quantized_source(model: str) -> str | None:
+    """Names of the block formats of a GGUF file, which look like Q4_1 or IQ2_XS."""
+    from checkpoint_lens import open_checkpoint
+
+    dtypes = {tensor.dtype for tensor in open_checkpoint(model).tensors.values()}
+    return ", ".join(sorted(dtype for dtype in dtypes if dtype.startswith(("Q", "IQ")))) or None
