@@ -105,6 +105,8 @@ def main():
             cases += judge("rms_norm", y, stable_ops.rms_norm(*wide[:2]), x)
             y = norms.rms_norm(x, w, eps=1e-6, form="hf", axis=-1)
             assert torch.equal(y, stable_ops.rms_norm(x, w, form="hf"))
+            y = norms.rms_norm(x, w, eps=1e-6, form="gemma", axis=-1, offset=1.0)
+            assert torch.equal(y, stable_ops.rms_norm(x, w, form="gemma"))
         gate = torch.cat(
             [draw(3000, dtype=dtype, scale=4.0), torch.tensor([INF, -INF, NAN, 0.0], dtype=dtype)]
         )

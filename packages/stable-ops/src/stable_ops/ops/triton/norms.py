@@ -22,15 +22,15 @@ _LONGEST = 8192
 
 def layer_norm(x: Any, weight: Any, bias: Any, *, eps: float, axis: int) -> Any:
     """`stable_ops.layer_norm` of a CUDA tensor."""
-    return _rows(x, weight, bias, eps, axis, CENTRE=True, TWICE=False)
+    return _rows(x, weight, bias, eps, axis, CENTRE=True, TWICE=False, OFFSET=0.0)
 
 
-def rms_norm(x: Any, weight: Any, *, eps: float, form: str, axis: int) -> Any:
-    """`stable_ops.rms_norm` of a CUDA tensor."""
-    return _rows(x, weight, None, eps, axis, CENTRE=False, TWICE=form == "hf")
+def rms_norm(x: Any, weight: Any, *, eps: float, form: str, axis: int, offset: float = 0.0) -> Any:
+    """`stable_ops.rms_norm` of a CUDA tensor; `offset` is added to each weight."""
+    return _rows(x, weight, None, eps, axis, CENTRE=False, TWICE=form == "hf", OFFSET=offset)
 
 
-def _rows(x: Any, weight: Any, bias: Any, eps: float, axis: int, **options: bool) -> Any:
+def _rows(x: Any, weight: Any, bias: Any, eps: float, axis: int, **options: float) -> Any:
     rows = last(x, axis)
     length = rows.shape[-1]
     scale, shift = _vector(weight, "weight", rows), _vector(bias, "bias", rows)
@@ -81,6 +81,7 @@ def _finish(
     SCALE: tl.constexpr,
     SHIFT: tl.constexpr,
     TWICE: tl.constexpr,
+    OFFSET: tl.constexpr,
     dtype: tl.constexpr,
 ):
     """x * factor * weight + bias, rounded."""
@@ -88,7 +89,7 @@ def _finish(
     if TWICE:
         y = round_once(y, dtype).to(tl.float64)
     if SCALE:
-        y *= tl.load(w_ptr + column, mask=inside, other=0.0).to(tl.float64)
+        y *= tl.load(w_ptr + column, mask=inside, other=0.0).to(tl.float64) + OFFSET
     if SHIFT:
         y += tl.load(b_ptr + column, mask=inside, other=0.0).to(tl.float64)
     return round_once(y, dtype)
@@ -105,6 +106,7 @@ def _whole(
     EPS: tl.constexpr,
     CENTRE: tl.constexpr,
     TWICE: tl.constexpr,
+    OFFSET: tl.constexpr,
     SCALE: tl.constexpr,
     SHIFT: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -121,7 +123,7 @@ def _whole(
     mean_square = tl.sum(x * x, axis=1) / length
     factor = 1.0 / tl.sqrt(mean_square + tl.full([1], EPS, tl.float64))
     dtype: tl.constexpr = x_ptr.dtype.element_ty
-    y = _finish(x, factor[:, None], w_ptr, b_ptr, column, column < length, SCALE, SHIFT, TWICE, dtype)
+    y = _finish(x, factor[:, None], w_ptr, b_ptr, column, column < length, SCALE, SHIFT, TWICE, OFFSET, dtype)
     tl.store(y_ptr + place, y, mask=inside)
 
 
@@ -135,6 +137,7 @@ def _pieces(
     EPS: tl.constexpr,
     CENTRE: tl.constexpr,
     TWICE: tl.constexpr,
+    OFFSET: tl.constexpr,
     SCALE: tl.constexpr,
     SHIFT: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -169,5 +172,5 @@ def _pieces(
         column = start + tl.arange(0, BLOCK)
         inside = column < length
         x = tl.load(x_ptr + column, mask=inside, other=0.0).to(tl.float64) - mean
-        y = _finish(x, factor, w_ptr, b_ptr, column, inside, SCALE, SHIFT, TWICE, dtype)
+        y = _finish(x, factor, w_ptr, b_ptr, column, inside, SCALE, SHIFT, TWICE, OFFSET, dtype)
         tl.store(y_ptr + column, y, mask=inside)
