@@ -4,6 +4,7 @@ Functions take numpy arrays or torch tensors and answer in the same library, dty
 simulated sums are in `stable_ops.fp`, what other test suites can use in `stable_ops.testing`.
 """
 
+from stable_ops.drop_in import patch
 from stable_ops.linalg import (
     EigenCondition,
     EigenResult,
@@ -19,17 +20,21 @@ from stable_ops.linalg import (
 )
 from stable_ops.ops import (
     OnlineSoftmax,
+    TruncationReport,
     gelu,
     layer_norm,
     log_softmax,
     logsumexp,
+    min_p_sample,
     nucleus,
     rms_norm,
+    sample,
     silu,
     softmax,
     swiglu,
     top_k_sample,
     top_p_sample,
+    truncation_report,
 )
 from stable_ops.optim import SGD, Adam, AdamW, NewtonResult, newton_search
 
@@ -41,6 +46,7 @@ __all__ = [
     "EigenResult",
     "NewtonResult",
     "OnlineSoftmax",
+    "TruncationReport",
     "eigenvalue_condition",
     "gelu",
     "gram_schmidt",
@@ -51,15 +57,19 @@ __all__ = [
     "logsumexp",
     "lstsq_qr",
     "matrix_norm",
+    "min_p_sample",
     "newton_search",
     "nucleus",
+    "patch",
     "power_iteration",
     "rayleigh_iteration",
     "rms_norm",
+    "sample",
     "silu",
     "softmax",
     "swiglu",
     "top_k_sample",
     "top_p_sample",
+    "truncation_report",
     "vector_norm",
 ]
