@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mfi_command import BadInput
-from mm1_planner import METRICS, MG1, MM1, Constant, Lognormal, MMc, MMcK, simulate, stream
+from mm1_planner import METRICS, MG1, MM1, Constant, ErlangA, Lognormal, MMc, MMcK, simulate, stream
 from mm1_planner.simulation import measure
 
 # With 99.9 % intervals and these seeds a correct program fails about once in fifty such tables.
@@ -135,3 +135,13 @@ def test_waits_shrink_by_half_without_randomness_in_service() -> None:
     expected = MM1(0.8, 1.0).answer().mean_wait_s / 2
     low, high = constant.estimates["mean_wait_s"].interval(CONFIDENCE)
     assert low <= expected <= high
+
+
+@pytest.mark.parametrize(("rate", "servers", "patience_s"), [(12.0, 10, 30.0), (0.9, 1, 1.0), (9.0, 10, 2.0)])
+def test_impatient_customers_follow_erlang_a(rate: float, servers: int, patience_s: float) -> None:
+    run = simulate(arrival_rate_per_s=rate, service=1.0, servers=servers, patience_s=patience_s, seed=4)
+    answer = ErlangA(rate, 1.0, servers, patience_s).answer()
+    for metric in METRICS:
+        low, high = run.estimates[metric].interval(0.999)
+        assert low <= getattr(answer, metric) <= high, metric
+    assert run.blocking == pytest.approx(answer.blocking, rel=0.05)

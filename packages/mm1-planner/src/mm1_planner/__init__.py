@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from mm1_planner.intervals import Estimate
     from mm1_planner.models.answer import LEVELS, METRICS, Answer
     from mm1_planner.models.erlang import erlang_b, erlang_c
-    from mm1_planner.models.mgc import MG1, MGc
+    from mm1_planner.models.erlang_a import ErlangA
+    from mm1_planner.models.mdc import MDc
+    from mm1_planner.models.mg1 import MG1
+    from mm1_planner.models.mgc import MGc
     from mm1_planner.models.mm1 import MM1
     from mm1_planner.models.mmc import MMc
     from mm1_planner.models.mmck import MMcK
@@ -40,13 +43,15 @@ _HOMES = {
     "Constant": "mm1_planner.service",
     "Dispersion": "mm1_planner.dispersion",
     "Empirical": "mm1_planner.service",
+    "ErlangA": "mm1_planner.models.erlang_a",
     "Estimate": "mm1_planner.intervals",
     "Exponential": "mm1_planner.service",
     "Gamma": "mm1_planner.service",
     "LEVELS": "mm1_planner.models.answer",
     "Lognormal": "mm1_planner.service",
     "METRICS": "mm1_planner.models.answer",
-    "MG1": "mm1_planner.models.mgc",
+    "MDc": "mm1_planner.models.mdc",
+    "MG1": "mm1_planner.models.mg1",
     "MGc": "mm1_planner.models.mgc",
     "MM1": "mm1_planner.models.mm1",
     "MMc": "mm1_planner.models.mmc",
@@ -83,10 +88,12 @@ __all__ = [
     "Constant",
     "Dispersion",
     "Empirical",
+    "ErlangA",
     "Estimate",
     "Exponential",
     "Gamma",
     "Lognormal",
+    "MDc",
     "MGc",
     "MMc",
     "MMcK",

@@ -28,6 +28,7 @@ TimeColumn = Annotated[str | None, typer.Option(help="Column of the arrival time
         "mm1-planner solve --arrival-rate 5 --service-rate 8",
         "mm1-planner solve --arrival-rate 120/s --service-rate 10 --servers 14 --json",
         "mm1-planner solve --arrival-rate 5 --service-rate 3 --servers 2 --capacity 10",
+        "mm1-planner solve --arrival-rate 12 --service-rate 1 --servers 10 --patience 30s",
     ],
 )
 def solve(
@@ -36,12 +37,15 @@ def solve(
     servers: Servers = 1,
     capacity: Capacity = None,
     scv: Annotated[float, typer.Option(help="Variance/mean² of the service time: 1 exponential.")] = 1.0,
+    patience: Annotated[
+        str | None, typer.Option(help="Mean patience of a waiting customer, who then leaves: 30, 30s, 2min.")
+    ] = None,
     customers: Customers = None,
     engine: Engine = "fast",
     seed: Seed = 0,
 ) -> Report:
     """Means and percentiles of wait and sojourn, by formula and by simulation."""
-    from mm1_planner.inputs import parse_rate_per_s
+    from mm1_planner.inputs import parse_rate_per_s, parse_seconds
     from mm1_planner.solution import solve as compute
     from mm1_planner.tables import solution_table
 
@@ -51,6 +55,7 @@ def solve(
         servers=servers,
         capacity=capacity,
         scv=scv,
+        patience_s=None if patience is None else parse_seconds("patience", patience),
         customers=customers,
         engine=engine,
         seed=seed,

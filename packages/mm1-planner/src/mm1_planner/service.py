@@ -11,6 +11,7 @@ import numpy as np
 
 from mfi_command import BadInput
 from mm1_planner.inputs import not_negative, parse_seconds, positive
+from mm1_planner.transforms import gamma_deficit, lognormal_deficit, measured_deficit, one_minus_mean_decay
 
 FORMS = "0.35 (mean of an exponential), exp:MEAN, det:SECONDS, lognormal:MEAN:CV or gamma:MEAN:CV"
 
@@ -36,6 +37,9 @@ class Service(Protocol):
     def quantile(self, level: np.ndarray) -> np.ndarray:
         """Time not exceeded by a share `level`, elementwise."""
 
+    def residual_deficit(self, s: np.ndarray) -> np.ndarray:
+        """One minus the Laplace transform of the time left at an arrival, complex128, Re s >= 0."""
+
 
 @dataclass(frozen=True)
 class Exponential:
@@ -57,6 +61,10 @@ class Exponential:
         """Inverse of the distribution function."""
         return np.asarray(-np.log1p(-np.asarray(level)) * self.mean_s)
 
+    def residual_deficit(self, s: np.ndarray) -> np.ndarray:
+        """The time left is exponential too."""
+        return np.asarray(s * self.mean_s / (1 + s * self.mean_s))
+
 
 @dataclass(frozen=True)
 class Constant:
@@ -77,6 +85,10 @@ class Constant:
     def quantile(self, level: np.ndarray) -> np.ndarray:
         """The same time."""
         return np.full(np.shape(level), self.mean_s)
+
+    def residual_deficit(self, s: np.ndarray) -> np.ndarray:
+        """The time left is uniform."""
+        return one_minus_mean_decay(s * self.mean_s)
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,10 @@ class Lognormal:
         from scipy.special import ndtri
 
         return np.asarray(np.exp(self._location + self._sigma * ndtri(level)))
+
+    def residual_deficit(self, s: np.ndarray) -> np.ndarray:
+        """By quadrature, to rounding."""
+        return lognormal_deficit(s, self._location, self._sigma)
 
     @property
     def _sigma(self) -> float:
@@ -142,6 +158,10 @@ class Gamma:
 
         return np.asarray(gammaincinv(1 / self.scv, level) * (self.mean_s * self.scv))
 
+    def residual_deficit(self, s: np.ndarray) -> np.ndarray:
+        """In closed form."""
+        return gamma_deficit(s, self.mean_s, self.scv)
+
 
 @dataclass(frozen=True)
 class Empirical:
@@ -167,6 +187,10 @@ class Empirical:
     def quantile(self, level: np.ndarray) -> np.ndarray:
         """Smallest time not exceeded by a share `level`."""
         return np.asarray(np.quantile(self.times_s, level, method="inverted_cdf"))
+
+    def residual_deficit(self, s: np.ndarray) -> np.ndarray:
+        """A sum over the times."""
+        return measured_deficit(s, self.times_s, np.ones(self.times_s.size))
 
 
 def parse_service(text: str | float | Service) -> Service:

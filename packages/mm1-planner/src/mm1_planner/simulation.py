@@ -14,14 +14,16 @@ from mm1_planner.inputs import positive, whole
 from mm1_planner.intervals import Estimate, percentiles, ratio
 from mm1_planner.models.answer import LEVELS, METRICS
 from mm1_planner.service import Service, parse_service
-from mm1_planner.streams import ARRIVALS, SERVICES, stream
+from mm1_planner.streams import ARRIVALS, PATIENCE, SERVICES, stream
 
 BATCHES = 20
 FEWEST, MOST = 2_000, 20_000_000
 _AUTOMATIC = (200_000, 6_000_000)
 _LONG_ENOUGH = 10.0
 
-_Engine = Callable[[np.ndarray, np.ndarray, int, int | None], tuple[np.ndarray, np.ndarray]]
+_Engine = Callable[
+    [np.ndarray, np.ndarray, int, int | None, np.ndarray | None], tuple[np.ndarray, np.ndarray]
+]
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def simulate(
     service: Service | str | float,
     servers: int = 1,
     capacity: int | None = None,
+    patience_s: float | None = None,
     customers: int | None = None,
     engine: str = "fast",
     seed: int = 0,
@@ -87,6 +90,8 @@ def simulate(
         exponential, seconds.
     servers, capacity : int
         Servers, and the most customers in the system (unlimited by default).
+    patience_s : float, optional
+        Mean of the exponential time after which a waiting customer leaves unserved; nobody does by default.
     customers : int, optional
         Customers simulated; by default enough for 20 batches of 40 relaxation times each, from 2e5 to 6e6.
     engine : {"fast", "simpy"}
@@ -115,10 +120,13 @@ def simulate(
         services,
         servers,
         capacity=capacity,
+        patience_s=None
+        if patience_s is None
+        else _patience(patience_s, gaps.size, seed, scenario, replication),
         engine=engine,
         load=load,
         warmup=length // (BATCHES + 1),
-        relaxation=relaxation_customers(load, servers, law.scv) if capacity is None else 0.0,
+        relaxation=relaxation_customers(load, servers, law.scv) if capacity is None is patience_s else 0.0,
         seed=seed,
     )
 
@@ -131,6 +139,11 @@ def draw(
     return gaps, law.sample(stream(seed, scenario, replication, SERVICES), count)
 
 
+def _patience(mean_s: float, count: int, seed: int, scenario: int, replication: int) -> np.ndarray:
+    generator = stream(seed, scenario, replication, PATIENCE)
+    return generator.standard_exponential(count) * positive("patience", mean_s)
+
+
 def measure(
     gaps_s: np.ndarray,
     services_s: np.ndarray,
@@ -138,15 +151,20 @@ def measure(
     *,
     load: float,
     capacity: int | None = None,
+    patience_s: np.ndarray | None = None,
     engine: str = "fast",
     warmup: int = 0,
     relaxation: float = 0.0,
     seed: int = 0,
 ) -> Simulation:
-    """Run the queue on given gaps and services and measure it; `simulate` and `plan` draw or replay them."""
+    """Run the queue on given gaps, services and patience, and measure it; others draw or replay them."""
+    if capacity is not None and patience_s is not None:
+        raise BadInput("a capacity and a patience together are not simulated: pass one of them")
     if capacity is not None:
         whole("capacity", capacity, least=servers)
-    waits, sojourns = _engine(engine)(gaps_s, services_s, servers, capacity)
+    waits, sojourns = _engine(engine)(gaps_s, services_s, servers, capacity, patience_s)
+    # Those who give up have been in the queue as long as they had patience; those turned away never were.
+    in_vain = np.where(np.isnan(waits), 0.0 if patience_s is None else patience_s, 0.0)
     waits, sojourns, gaps = waits[warmup:], sojourns[warmup:], gaps_s[warmup:]
     return Simulation(
         engine=engine,
@@ -155,10 +173,10 @@ def measure(
         warmup=warmup,
         seed=seed,
         load=load,
-        stable=load < 1 or capacity is not None,
-        converged=load < 1 and waits.size / BATCHES >= _LONG_ENOUGH * relaxation,
+        stable=load < 1 or capacity is not None or patience_s is not None,
+        converged=(load < 1 or patience_s is not None) and waits.size / BATCHES >= _LONG_ENOUGH * relaxation,
         blocking=float(np.isnan(waits).mean()),
-        estimates=_estimates(waits, sojourns, gaps, relaxation if load < 1 else 0.0),
+        estimates=_estimates(waits, sojourns, gaps, in_vain[warmup:], relaxation if load < 1 else 0.0),
     )
 
 
@@ -193,19 +211,20 @@ def _engine(name: str) -> _Engine:
 
 
 def _estimates(
-    waits: np.ndarray, sojourns: np.ndarray, gaps: np.ndarray, cluster: float
+    waits: np.ndarray, sojourns: np.ndarray, gaps: np.ndarray, in_vain: np.ndarray, cluster: float
 ) -> dict[str, Estimate]:
     """Every metric; customers turned away count in the arrival stream alone."""
     edges = np.linspace(0, waits.size, BATCHES + 1).astype(int)
     slices = [slice(low, high) for low, high in pairwise(edges)]
     spans = np.array([gaps[part].sum() for part in slices])
+    wasted = np.array([in_vain[part].sum() for part in slices])
     found: dict[str, Estimate] = {}
     for name, population, times in (("wait", "in_queue", waits), ("sojourn", "in_system", sojourns)):
         batches = [times[part][~np.isnan(times[part])] for part in slices]
         sums = np.array([batch.sum() for batch in batches])
         found[f"mean_{name}_s"] = ratio(sums, np.array([float(batch.size) for batch in batches]))
         # The time average of a number in the system is the time spent there over the time gone by.
-        found[f"mean_{population}"] = ratio(sums, spans)
+        found[f"mean_{population}"] = ratio(sums + wasted, spans)
         levels = list(LEVELS.values())
         for level, estimate in zip(LEVELS, percentiles(batches, levels, cluster=cluster), strict=True):
             found[f"{level}_{name}_s"] = estimate

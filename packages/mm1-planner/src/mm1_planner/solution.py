@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from mfi_command import BadInput
 from mm1_planner.inputs import MAX_SERVERS, not_negative, positive, whole
 from mm1_planner.models.answer import METRICS, Answer
+from mm1_planner.models.erlang_a import ErlangA
+from mm1_planner.models.mdc import MDc
+from mm1_planner.models.mg1 import MG1
 from mm1_planner.models.mgc import MGc
 from mm1_planner.models.mm1 import MM1
 from mm1_planner.models.mmc import MMc
@@ -47,6 +50,7 @@ def solve(
     servers: int = 1,
     capacity: int | None = None,
     scv: float = 1.0,
+    patience_s: float | None = None,
     customers: int | None = None,
     engine: str = "fast",
     seed: int = 0,
@@ -64,7 +68,9 @@ def solve(
         Most customers in the system; `capacity == servers` is Erlang's loss system.
     scv : float
         Variance over mean² of the service time: 1 exponential, 0 constant. Other values are simulated as a
-        gamma law; the formula uses the two moments only.
+        gamma law; with several servers and neither 0 nor 1 the formula uses the two moments only.
+    patience_s : float, optional
+        Mean of the exponential patience of a waiting customer, who then leaves unserved (Erlang A).
     customers, engine, seed
         As for `simulate`.
     simulated : bool
@@ -73,7 +79,7 @@ def solve(
     Raises
     ------
     BadInput
-        If a number is out of range, or a capacity comes with `scv` other than 1.
+        If a number is out of range, or a capacity or a patience comes with `scv` other than 1 or with both.
 
     Examples
     --------
@@ -84,7 +90,7 @@ def solve(
     law = gamma_service(
         1 / positive("service rate", service_rate_per_s), not_negative("scv", scv, largest=1e4)
     )
-    answer = _formula(rate, service_rate_per_s, whole("servers", servers), capacity, law)
+    answer = _formula(rate, service_rate_per_s, whole("servers", servers), capacity, law, patience_s)
     if not simulated or not answer.stable:
         return Solution(answer, None, _without_simulation(answer))
     run = simulate(
@@ -92,6 +98,7 @@ def solve(
         service=law,
         servers=servers,
         capacity=capacity,
+        patience_s=patience_s,
         customers=customers,
         engine=engine,
         seed=seed,
@@ -99,13 +106,26 @@ def solve(
     return Solution(answer, run, _compare(answer, run))
 
 
-def _formula(rate: float, service_rate: float, servers: int, capacity: int | None, law: Service) -> Answer:
+def _formula(
+    rate: float,
+    service_rate: float,
+    servers: int,
+    capacity: int | None,
+    law: Service,
+    patience_s: float | None,
+) -> Answer:
+    if patience_s is not None:
+        if law.scv != 1 or capacity is not None:
+            raise BadInput("patience: the formula needs exponential service, scv 1, and no capacity")
+        return ErlangA(rate, service_rate, servers, patience_s).answer()
     if capacity is not None:
         if law.scv != 1:
             raise BadInput(f"capacity with scv {law.scv:g}: the formula needs exponential service, scv 1")
         return MMcK(rate, service_rate, servers, whole("capacity", capacity, largest=MAX_SERVERS)).answer()
+    if law.scv == 0:
+        return MDc(rate, law.mean_s, servers).answer()
     if law.scv != 1:
-        return MGc(rate, law, servers).answer()
+        return MG1(rate, law).answer() if servers == 1 else MGc(rate, law, servers).answer()
     return MM1(rate, service_rate).answer() if servers == 1 else MMc(rate, service_rate, servers).answer()
 
 

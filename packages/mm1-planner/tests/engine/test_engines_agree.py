@@ -33,12 +33,33 @@ def test_same_draws_same_times(seed: int, servers: int, room: int | None, law: s
         assert not np.isnan(fast[0]).any()
 
 
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    servers=st.sampled_from([1, 2, 5, 16]),
+    law=st.sampled_from(LAWS),
+    load=st.floats(0.2, 2.5),
+    patience=st.floats(0.01, 20),
+)
+def test_the_same_customers_give_up(seed: int, servers: int, law: str, load: float, patience: float) -> None:
+    gaps, services = draw(load * servers, parse_service(law), 700, seed=seed)
+    limits = np.random.default_rng(seed).exponential(patience, gaps.size)
+    fast = simulate_fast(gaps, services, servers, patience_s=limits)
+    simpy = simulate_with_simpy(gaps, services, servers, patience_s=limits)
+    np.testing.assert_array_equal(fast[0], simpy[0])
+    np.testing.assert_array_equal(fast[1], simpy[1])
+    assert np.all(fast[0][~np.isnan(fast[0])] <= limits[~np.isnan(fast[0])])
+
+
 def test_by_hand() -> None:
     gaps, services = np.array([0.0, 1.0, 1.0, 0.0]), np.array([5.0, 5.0, 1.0, 1.0])
     np.testing.assert_array_equal(simulate_fast(gaps, services, 1)[0], [0, 4, 8, 9])
     np.testing.assert_array_equal(simulate_fast(gaps, services, 2)[0], [0, 0, 3, 4])
     np.testing.assert_array_equal(simulate_fast(gaps, services, 2)[1], [5, 5, 4, 5])
     np.testing.assert_array_equal(simulate_fast(gaps, services, 1, 2)[0], [0, 4, np.nan, np.nan])
+    # The second gives up at 2, so the third starts at 5 and the fourth after it.
+    waits = simulate_fast(gaps, services, 1, patience_s=np.array([9.0, 1.0, 9.0, 9.0]))[0]
+    np.testing.assert_array_equal(waits, [0, np.nan, 3, 4])
 
 
 @pytest.mark.parametrize("servers", [1, 4])

@@ -10,7 +10,11 @@ import numpy as np
 
 
 def simulate_fast(
-    gaps_s: np.ndarray, services_s: np.ndarray, servers: int, capacity: int | None = None
+    gaps_s: np.ndarray,
+    services_s: np.ndarray,
+    servers: int,
+    capacity: int | None = None,
+    patience_s: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """As `simulate_with_simpy`, bit for bit the same waits and sojourns.
 
@@ -18,11 +22,12 @@ def simulate_fast(
     Cost O(n log servers), and the memory of the arrays.
     """
     waits, sojourns = np.empty(len(gaps_s)), np.empty(len(gaps_s))
-    if servers == 1 and capacity is None:
+    if servers == 1 and capacity is None and patience_s is None:
         _one_server(gaps_s, services_s, waits, sojourns)
     else:
         room = -1 if capacity is None else capacity - servers
-        _many_servers(gaps_s, services_s, servers, room, waits, sojourns)
+        patience = np.empty(0) if patience_s is None else patience_s
+        _many_servers(gaps_s, services_s, servers, room, patience, waits, sojourns)
     return waits, sojourns
 
 
@@ -49,7 +54,13 @@ def _one_server(gaps: np.ndarray, services: np.ndarray, waits: np.ndarray, sojou
 
 @_compiled
 def _many_servers(
-    gaps: np.ndarray, services: np.ndarray, servers: int, room: int, waits: np.ndarray, sojourns: np.ndarray
+    gaps: np.ndarray,
+    services: np.ndarray,
+    servers: int,
+    room: int,
+    patience: np.ndarray,
+    waits: np.ndarray,
+    sojourns: np.ndarray,
 ) -> None:
     free_at = np.zeros(servers)  # a heap: the first to be free stands at 0
     starts = np.zeros(max(room, 1))  # of the last `room` customers let in, in a ring
@@ -60,7 +71,9 @@ def _many_servers(
         soonest = free_at[0]
         # Starts never decrease, so the queue is full exactly when the customer `room` back has not started.
         full = room == 0 or (room > 0 and let_in >= room and starts[let_in % room] > now)
-        if full and soonest > now:
+        # Those ahead who give up never take a server, so the first free one is known at the arrival.
+        gone = patience.size > 0 and soonest > now + patience[i]
+        if gone or (full and soonest > now):
             waits[i] = np.nan
             sojourns[i] = np.nan
             continue

@@ -9,9 +9,13 @@ import numpy as np
 
 
 def simulate_with_simpy(
-    gaps_s: np.ndarray, services_s: np.ndarray, servers: int, capacity: int | None = None
+    gaps_s: np.ndarray,
+    services_s: np.ndarray,
+    servers: int,
+    capacity: int | None = None,
+    patience_s: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Wait and sojourn of each customer, first come first served; NaN for those turned away.
+    """Wait and sojourn of each customer, first come first served; NaN for those turned away or gone.
 
     Parameters
     ----------
@@ -23,6 +27,8 @@ def simulate_with_simpy(
         Number of servers, one queue.
     capacity : int, optional
         Most customers in the system at once; unlimited by default.
+    patience_s : ndarray, optional
+        Time after which each customer, if still waiting, leaves, float64 seconds (n,); endless by default.
 
     Returns
     -------
@@ -41,7 +47,10 @@ def simulate_with_simpy(
         if capacity is not None and len(desk.users) + len(desk.queue) >= capacity:
             return
         with desk.request() as turn:
-            yield turn
+            if patience_s is None:
+                yield turn
+            elif turn not in (yield turn | desk_and_queue.timeout(float(patience_s[number]))):
+                return
             waits[number] = desk_and_queue.now - arrived
             yield desk_and_queue.timeout(float(services_s[number]))
             sojourns[number] = desk_and_queue.now - arrived

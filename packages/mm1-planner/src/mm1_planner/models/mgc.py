@@ -133,7 +133,3 @@ class MGc:
     @cached_property
     def _service_grid(self) -> np.ndarray:
         return np.asarray(self.service.quantile(_LEVELS))
-
-
-MG1 = MGc
-"""M/G/1: `MGc` with its default of one server."""

@@ -10,9 +10,7 @@ import numpy as np
 from mm1_planner.inputs import fraction, positive, whole
 from mm1_planner.models.answer import Answer, steady
 from mm1_planner.models.invert import percentile_of, upper_bracket
-
-_WIDTHS = 12.0
-"""Standard deviations of the Poisson law that are summed: the rest is below 1e-30."""
+from mm1_planner.models.poisson import poisson_window
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ class MMcK:
 
     def _mixture(self, time_s: float, *, with_service: bool) -> float:
         """Sum over j of P(Poisson(c mu t) = j) P(ticks needed > j)."""
-        first, probabilities = _poisson_window(self.servers * self.service_rate_per_s * time_s)
+        first, probabilities = poisson_window(self.servers * self.service_rate_per_s * time_s)
         needed = self._needed(first + probabilities.size, with_service)
         return float(probabilities @ needed[first : first + probabilities.size])
 
@@ -165,13 +163,3 @@ def _decaying_sum(values: np.ndarray, ratio: float) -> np.ndarray:
         values = values + ratio * np.concatenate([np.zeros(reach), values[:-reach]])
         reach, ratio = 2 * reach, ratio * ratio
     return values
-
-
-def _poisson_window(mean: float) -> tuple[int, np.ndarray]:
-    """The first index and the probabilities of Poisson(mean) where they matter."""
-    spread = _WIDTHS * mean**0.5 + 30
-    first, last, mode = max(0, int(mean - spread)), int(mean + spread), int(mean)
-    above = np.cumprod(mean / np.arange(mode + 1, last + 1))
-    below = np.cumprod(np.arange(mode, first, -1) / mean)[::-1] if mean > 0 else np.empty(0)
-    weights = np.concatenate([below, [1.0], above])
-    return first, weights / weights.sum()
