@@ -96,16 +96,17 @@ def qr(
 )
 def check(
     function: Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", help="What to import and try.")],
-    against: Annotated[str, typer.Option(help="softmax, log_softmax, logsumexp, layer_norm, ...")],
+    against: Annotated[str, typer.Option(help="softmax, layer_norm, swiglu, nucleus, sample, ...")],
     dtype: Annotated[
         list[str] | None, typer.Option(help="Repeat for several. [default: float16 float32]")
     ] = None,
     library: Annotated[str, typer.Option(help="What the function takes: numpy or torch.")] = "numpy",
+    device: Annotated[str, typer.Option(help="Where tensors lie: cpu, cuda, cuda:1.")] = "cpu",
     max_ulp: Annotated[float, typer.Option(min=0.0, help="Allowed error; 0.5 is correct rounding.")] = 1.0,
 ) -> Report:
     """Try anybody's kernel on hard inputs against an oracle; exit code 1 if it fails."""
     from stable_ops.testing import check as try_kernel
-    from stable_ops.testing.target import load_function, read_library
+    from stable_ops.testing.target import load_function
 
     target = load_function(function)
     with progress("cases") as tick:
@@ -114,13 +115,15 @@ def check(
             against=against,
             dtypes=dtype or ["float16", "float32"],
             max_ulp=max_ulp,
-            library=read_library(library),
+            library=library,
+            device=device,
             on_progress=tick,
         )
     numbers: list[list[object]] = [
         ["largest error, ulp", report.max_ulp],
         ["outputs misrounded", f"{report.misrounded:.3%} of {report.outputs}"],
-        ["same bits alone as in a batch", report.batch_invariant],
+        ["same bits in batches of 1 to 2048 rows", report.batch_invariant],
+        ["within 2^-40 of a tie, not settled", f"{report.near}, {report.unsettled}"],
     ]
     tables = [Table(f"{function} against {against}", ["", ""], numbers)]
     if report.failures:
@@ -129,6 +132,64 @@ def check(
     count = len(report.failures)
     failed = f"{function} fails {count} of the trials against {against}" if count else None
     return Report(fields=report.to_dict(), tables=tables, over_limit=failed)
+
+
+@command(
+    app,
+    examples=[
+        "stable-ops bench --elements 1048576 --calls 3",
+        "stable-ops bench --device cuda --op softmax --length 4096 --length 131072 --backend stable_ops",
+    ],
+)
+def bench(
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    op: Annotated[
+        list[str] | None,
+        typer.Option(help="softmax, logsumexp, layer_norm, top_p ...; repeat. [default: all]"),
+    ] = None,
+    length: Annotated[list[int] | None, typer.Option(min=1, help="Numbers in a row; repeat.")] = None,
+    dtype: Annotated[
+        list[str] | None,
+        typer.Option(help="float32, float16, bfloat16; repeat. [default: bfloat16, cpu: float32]"),
+    ] = None,
+    backend: Annotated[
+        list[str] | None, typer.Option(help="Library to compare; repeat. [default: those installed]")
+    ] = None,
+    elements: Annotated[
+        int | None, typer.Option(min=1, help="Numbers in a tensor. [default: 2^28, cpu: 2^24]")
+    ] = None,
+    calls: Annotated[
+        int | None, typer.Option(min=1, help="Timed calls of each. [default: 51, cpu: 11]")
+    ] = None,
+    accuracy: Annotated[bool, typer.Option("--accuracy", help="On a GPU judge errors and bits too.")] = False,
+) -> Report:
+    """Time the operators and other libraries' in turn, as a share of copy bandwidth in the same run."""
+    from stable_ops.bench import bench as run
+    from stable_ops.bench import table
+
+    with progress("points") as tick:
+        report = run(
+            device=device,
+            ops=op,
+            lengths=length,
+            dtypes=dtype,
+            backends=backend,
+            elements=elements,
+            calls=calls,
+            accuracy=accuracy,
+            on_progress=tick,
+        )
+    parts = {
+        f"Share of bandwidth on {report.device}": (table.speed, report.rows),
+        "Host time of a call on a tiny input, us": (table.launches, report.launches),
+        "Worst error": (table.accuracy, report.accuracy),
+    }
+    tables = [Table(title, *make(report)) for title, (make, found) in parts.items() if found]
+    reasons = dict.fromkeys((a.backend, a.op, a.reason) for a in report.absent)
+    notes = [f"{name}, {what}: {why}" for name, what, why in reasons]
+    ours = [a.op for a in report.absent if a.failed and a.backend.startswith("stable_ops")]
+    failed = f"stable_ops itself failed on {', '.join(dict.fromkeys(ours))}" if ours else None
+    return Report(fields=report.to_dict(), tables=tables, notes=notes, over_limit=failed)
 
 
 @command(
