@@ -1,17 +1,35 @@
-"""Time of an audited forward over that of a plain one: python packages/stable-ops/benchmarks/audit.py
+"""Time of an audited forward over that of a plain one: python packages/stable-ops/benchmarks/audit.py [FILE]
 
-Interleaved, median; one thread. Models: MLP and encoder layers of usual widths.
+Interleaved, one thread; the median of the ratios of neighbouring runs. MLPs and encoder layers from tiny
+to usual widths, in the formats fp16 and bf16; the first audit of each, which fills caches, is not timed. With
+FILE the rows are written there as JSON.
 """
 
+from __future__ import annotations
+
+import json
 import statistics
+import sys
 import time
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from stable_ops.audit import audit
 
-REPEATS = 9
+REPEATS = 31
+SIZES = (
+    (64, 64),
+    (128, 64),
+    (128, 128),
+    (256, 64),
+    (256, 128),
+    (384, 128),
+    (512, 128),
+    (512, 512),
+    (768, 512),
+)
 
 
 def seconds(call) -> float:
@@ -22,28 +40,45 @@ def seconds(call) -> float:
 
 def models():
     torch.manual_seed(0)
-    for width, tokens in ((256, 128), (512, 128), (512, 512), (768, 512)):
+    for width, tokens in SIZES:
         mlp = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
         )
-        yield f"mlp width {width}, {tokens} tokens", mlp.eval(), torch.randn(1, tokens, width)
+        yield "mlp", width, tokens, mlp.eval(), torch.randn(1, tokens, width)
         layer = nn.TransformerEncoderLayer(width, 8, 4 * width, batch_first=True, norm_first=True)
-        yield f"encoder layer width {width}, {tokens} tokens", layer.eval(), torch.randn(1, tokens, width)
+        yield "encoder layer", width, tokens, layer.eval(), torch.randn(1, tokens, width)
+
+
+def measure(model, x) -> dict[str, float]:
+    plain, audited = [], []
+    with torch.no_grad():
+        model(x)
+        audit(model, x)
+        for _ in range(REPEATS):
+            plain.append(seconds(lambda: model(x)))
+            audited.append(seconds(lambda: audit(model, x)))
+    ratios = [b / a for a, b in zip(plain, audited, strict=True)]
+    return {
+        "plain_ms": 1e3 * statistics.median(plain),
+        "audited_ms": 1e3 * statistics.median(audited),
+        "ratio": statistics.median(ratios),
+    }
 
 
 def main() -> None:
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}; formats fp16 and bf16; milliseconds, median of {REPEATS}")
-    for name, model, x in models():
-        plain, audited = [], []
-        with torch.no_grad():
-            model(x)
-            audit(model, x)
-            for _ in range(REPEATS):
-                plain.append(seconds(lambda m=model, x=x: m(x)))
-                audited.append(seconds(lambda m=model, x=x: audit(m, x)))
-        a, b = statistics.median(plain), statistics.median(audited)
-        print(f"{name:38} plain {1e3 * a:8.1f}  audited {1e3 * b:8.1f}  ratio {b / a:5.2f}")
+    rows = []
+    for kind, width, tokens, model, x in models():
+        row = {"model": kind, "width": width, "tokens": tokens, **measure(model, x)}
+        rows.append(row)
+        print(
+            f"{kind:14} width {width:4}, {tokens:4} tokens  plain {row['plain_ms']:7.2f}"
+            f"  audited {row['audited_ms']:7.2f}  ratio {row['ratio']:5.2f}"
+        )
+    if len(sys.argv) > 1:
+        record = {"torch": torch.__version__, "threads": 1, "repeats": REPEATS, "rows": rows}
+        Path(sys.argv[1]).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

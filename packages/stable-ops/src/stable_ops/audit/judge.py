@@ -1,4 +1,4 @@
-"""Whether a tensor or an operation survives a format: rules on sampled values, in torch.
+"""Whether a tensor or an operation survives a format: rules on sampled values.
 
 A rule answers a Loss or None. The shares and the half of the digits below are where a loss starts to count.
 """
@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from stable_ops.audit.report import Kind
-from stable_ops.fp.formats import Format
+from stable_ops.audit.sample import Array
+from stable_ops.fp.formats import FP8_E4M3FN, Format
 from stable_ops.fp.rounding import round_scalar
 
 DTYPES = {
@@ -20,6 +22,7 @@ DTYPES = {
     "fp16": torch.float16,
     "bf16": torch.bfloat16,
 }
+_LAST_E4M3FN = 464.0
 ZERO_SHARE = 0.1
 SUBNORMAL_SHARE = 0.5
 ABSORBED_SHARE = 0.25
@@ -35,9 +38,14 @@ class Loss:
     share: float
 
 
-def rounded(x: torch.Tensor, format: Format) -> torch.Tensor:
-    """Float32 values rounded once to the format."""
-    return x.to(DTYPES[format.name]).to(torch.float32)
+def rounded(x: Array, format: Format) -> Array:
+    """Values rounded to float32 and then once to the format, in float32."""
+    narrow = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).to(DTYPES[format.name])
+    stored: Array = narrow.to(torch.float32).numpy()
+    if format == FP8_E4M3FN:
+        # Some versions of torch saturate; half a unit above the largest number the format has its NaN.
+        stored[np.abs(x) > _LAST_E4M3FN] = np.nan
+    return stored
 
 
 def precision(format: Format) -> int:
@@ -57,57 +65,76 @@ def overflow(largest: float, format: Format) -> Loss | None:
     return Loss("overflow", float(precision(format)), largest / format.max)
 
 
-def underflow(magnitudes: torch.Tensor, format: Format) -> Loss | None:
+def underflow(magnitudes: Array, format: Format) -> Loss | None:
     """Nonzero values `(n,)` that become zero or subnormal; digits lost on average over all of them."""
-    if magnitudes.numel() == 0 or float(magnitudes.min()) >= format.min_normal:
+    count = magnitudes.size
+    if np.count_nonzero(magnitudes < format.min_normal) < ZERO_SHARE * max(1, count):
         return None
     stored = rounded(magnitudes, format)
-    small = float((stored < format.min_normal).float().mean())
-    if float((stored == 0).float().mean()) < ZERO_SHARE and small < SUBNORMAL_SHARE:
+    small = np.count_nonzero(stored < format.min_normal) / count
+    if np.count_nonzero(stored == 0) < ZERO_SHARE * count and small < SUBNORMAL_SHARE:
         return None
-    lost = (math.log2(format.min_normal) - magnitudes.log2()).clamp(0, precision(format))
+    lost = np.clip(math.log2(format.min_normal) - np.log2(magnitudes), 0, precision(format))
     return Loss("underflow", float(lost.mean()), small)
 
 
-def absorption(a: torch.Tensor, b: torch.Tensor, format: Format) -> Loss | None:
-    """Additions `a + b` of `(n,)` pairs whose smaller operand b leaves the stored a as it was."""
-    a, b = rounded(a, format), rounded(b, format)
-    there = (b != 0) & (a.abs() > b.abs()) & a.isfinite()
-    total = rounded(a + b, format)
-    absorbed = there & (total == a)
-    count = int((b != 0).sum())
-    share = int(absorbed.sum()) / max(1, count)
+def may_absorb(a: Array, b: Array, format: Format) -> bool:
+    """Whether b of `(n,)` magnitudes before rounding could vanish beside a in a share that counts; quick."""
+    unit, least = format.eps / 2, format.min_subnormal
+    # Half an ulp of a is at most the unit roundoff times a; both have been rounded.
+    small = (b <= 1.02 * unit * a + least) & (b >= least / 2)
+    count = int(np.count_nonzero(small))
+    return count > 0 and count >= ABSORBED_SHARE * int(np.count_nonzero(b > least))
+
+
+def may_cancel(exact: Array, size: Array, format: Format) -> bool:
+    """Whether rounding operands of `(n,)` summed magnitudes could cost results half their digits; quick."""
+    half = 2.0 ** (-precision(format) / 2)
+    lost = half * np.abs(exact) <= 1.01 * format.eps / 2 * size + format.min_subnormal
+    # Results that overflow are left out of the share by the judgement.
+    used = (exact != 0) & (size <= format.max)
+    return int(np.count_nonzero(lost)) >= CANCELLED_SHARE * int(np.count_nonzero(used))
+
+
+def absorption(a: Array, b: Array, total: Array, format: Format) -> Loss | None:
+    """Additions of stored `(n,)` pairs whose smaller operand b leaves a as it was in their stored total."""
+    nonzero = b != 0
+    count = int(np.count_nonzero(nonzero))
+    absorbed = nonzero & (total == a) & (np.abs(a) > np.abs(b)) & np.isfinite(a)
+    share = int(np.count_nonzero(absorbed)) / max(1, count)
     if count == 0 or share < ABSORBED_SHARE:
         return None
     return Loss("absorption", float(precision(format)), share)
 
 
-def cancellation(exact: torch.Tensor, computed: torch.Tensor, format: Format) -> Loss | None:
+def cancellation(exact: Array, computed: Array, format: Format) -> Loss | None:
     """Results `(n,)` whose stored operands left less than half of the digits."""
-    used = (exact != 0) & exact.isfinite() & computed.isfinite()
-    if not bool(used.any()):
-        return None
-    error = ((computed - exact).abs() / exact.abs())[used]
-    lost = (error.clamp_min(1e-30).log2() + precision(format)).clamp(0, precision(format))
-    bad = lost >= precision(format) / 2
-    share = float(bad.float().mean())
+    used = (exact != 0) & np.isfinite(exact) & np.isfinite(computed)
+    count = int(np.count_nonzero(used))
+    error = np.abs(computed - exact)
+    half = 2.0 ** (-precision(format) / 2)
+    bad = used & (error >= half * np.abs(exact))
+    share = int(np.count_nonzero(bad)) / max(1, count)
     if share < CANCELLED_SHARE:
         return None
-    return Loss("cancellation", float(lost[bad].median()), share)
+    lost = np.log2(error[bad] / np.abs(exact[bad])) + precision(format)
+    return Loss("cancellation", float(np.median(np.clip(lost, 0, precision(format)))), share)
 
 
-def row_cancellation(exact: torch.Tensor, computed: torch.Tensor, format: Format) -> Loss | None:
+def row_cancellation(exact: Array, computed: Array, format: Format) -> Loss | None:
     """`cancellation` of rows `(m, n)`, each judged by the norm of its error."""
-    norm = exact.norm(dim=-1)
-    return cancellation(norm, norm + (computed - exact).norm(dim=-1), format)
+    norm = np.sqrt(np.einsum("ij,ij->i", exact, exact))
+    difference = computed - exact
+    return cancellation(norm, norm + np.sqrt(np.einsum("ij,ij->i", difference, difference)), format)
 
 
-def accumulation(terms: torch.Tensor, format: Format) -> list[Loss]:
+def accumulation(terms: Array, format: Format) -> list[Loss]:
     """Sequential sums of rows `(m, n)` with a running sum of the format: overflow and absorption."""
-    partial = terms.double().cumsum(dim=-1)
-    found = [overflow(float(partial.abs().max()), format)]
+    partial = np.cumsum(terms, axis=-1)
+    found = [overflow(float(np.abs(partial).max()), format)]
     # Compared with the running sum before it; the last half, where a sum has its size.
     half = terms.shape[-1] // 2
-    before = partial[:, half:-1].float().reshape(-1)
-    found.append(absorption(before, terms[:, half + 1 :].float().reshape(-1), format))
+    before = rounded(partial[:, half:-1].reshape(-1), format)
+    added = rounded(terms[:, half + 1 :].reshape(-1), format)
+    found.append(absorption(before, added, rounded(before + added, format), format))
     return [loss for loss in found if loss is not None]

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from stable_ops.audit import judge
 from stable_ops.audit.judge import Loss
-from stable_ops.audit.sample import MASK, Sampler
+from stable_ops.audit.sample import MASK, Array, Sampler
 from stable_ops.fp.formats import Format
 
 _ROWS = {
@@ -27,18 +28,22 @@ _ROWS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Operands:
     """Sampled operands: a pair `(n,)` that is added, one argument `(n,)`, or rows `(m, n)`.
 
-    `absorbs` is whether the smaller of a pair is a whole tensor whose loss counts.
+    `absorbs` is whether the smaller of a pair is a whole tensor whose loss counts; the rest is what the
+    formats share, once one has needed it: the result in float64, magnitudes of a pair, sensitivity of rows.
     """
 
     op: str
-    pair: tuple[torch.Tensor, torch.Tensor] | None = None
+    pair: tuple[Array, Array] | None = None
     absorbs: tuple[bool, bool] = (False, False)
-    argument: torch.Tensor | None = None
-    rows: torch.Tensor | None = None
+    argument: Array | None = None
+    rows: Array | None = None
+    exact: Array | None = None
+    sizes: tuple[Array, Array] | None = None
+    sensitivity: tuple[Array, Array] | None = None
 
 
 def operands_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], sampler: Sampler) -> Operands:
@@ -54,24 +59,25 @@ def operands_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], sample
     if plain in _ROWS:
         rows = sampler.rows(first, _dims(plain, first, args, kwargs))
         if "softmax" in plain:
-            rows = rows.masked_fill(rows <= -MASK, -math.inf)
-            used = rows.amax(dim=-1).isfinite()  # a row that is all masked has no result
+            rows[rows <= -MASK] = -math.inf
+            used = np.isfinite(rows.max(axis=-1, initial=-math.inf))  # a row that is all masked has no result
         else:
-            used = rows.isfinite().all(dim=-1)
-        return Operands(_ROWS[plain], rows=rows[used])
+            used = np.isfinite(rows).all(axis=-1)
+        return Operands(_ROWS[plain], rows=rows if used.all() else rows[used])
     return Operands(plain)
 
 
 def _sum(plain: str, args: tuple[Any, ...], kwargs: dict[str, Any], sampler: Sampler) -> Operands:
-    shape = torch.broadcast_shapes(*(a.shape for a in args[:2] if isinstance(a, torch.Tensor)))  # type: ignore[no-untyped-call]
-    sides, whole = [], []
+    # torch.broadcast_shapes takes longer than the addition of a small tensor.
+    shape = np.broadcast_shapes(*(tuple(a.shape) for a in args[:2] if isinstance(a, torch.Tensor)))
+    sides: list[Array] = []
     for a in args[:2]:
-        tensor = a if isinstance(a, torch.Tensor) else torch.tensor(float(a))
-        sides.append(sampler.take(tensor, shape).float())
-        # A constant, a bias or a mean that vanishes beside its partner is no harm.
-        whole.append(isinstance(a, torch.Tensor) and tensor.shape == shape)
-    alpha = float(kwargs.get("alpha", args[2] if len(args) > 2 else 1))
-    a, b = sides
+        constant = not isinstance(a, torch.Tensor)
+        sides.append(np.full(1, a, dtype=np.float32) if constant else sampler.take(a, shape))
+    # A constant, a bias or a mean that vanishes beside its partner is no harm.
+    whole = [isinstance(a, torch.Tensor) and a.shape == shape for a in args[:2]]
+    alpha = np.float32(kwargs.get("alpha", args[2] if len(args) > 2 else 1))
+    a, b = np.broadcast_arrays(*sides)
     pair = (a, alpha * b) if plain == "add" else (a, -alpha * b) if plain == "sub" else (-alpha * a, b)
     return Operands(plain.removeprefix("r"), pair=pair, absorbs=(whole[0], whole[1]))
 
@@ -92,18 +98,30 @@ def row_losses(operands: Operands, format: Format, *, same_accumulator: bool) ->
     if operands.pair is not None:
         return _pair_losses(operands, format)
     if operands.argument is not None:
-        x = operands.argument
-        return [judge.cancellation(x.log(), judge.rounded(x, format).log(), format)]
+        x = operands.argument.astype(np.float64)
+        return [judge.cancellation(np.log(x), np.log(judge.rounded(x, format).astype(np.float64)), format)]
     rows = operands.rows
-    if rows is None or not rows.numel():
+    if rows is None or not rows.size:
         return []
-    stored = judge.rounded(rows.float(), format).double()
-    if bool((rows.isfinite() & ~stored.isfinite()).any()):
+    if not same_accumulator and operands.op in _SENSITIVITY:
+        if operands.sensitivity is None:
+            operands.sensitivity = _SENSITIVITY[operands.op](rows)
+        half = 2.0 ** (-judge.precision(format) / 2)
+        error = 4 * (
+            format.eps / 2 * operands.sensitivity[0] + format.min_subnormal * operands.sensitivity[1]
+        )
+        if np.count_nonzero(error >= half) < judge.CANCELLED_SHARE * len(rows):
+            return []
+    rows = rows.astype(np.float64)
+    stored = judge.rounded(rows, format).astype(np.float64)
+    if bool((np.isfinite(rows) & ~np.isfinite(stored)).any()):
         return []  # an input that overflows is reported where it is made
     found: list[Loss | None] = []
     function = _REFERENCES.get(operands.op)
     if function is not None:
-        found.append(judge.row_cancellation(function(rows), function(stored), format))
+        if operands.exact is None:
+            operands.exact = function(rows)
+        found.append(judge.row_cancellation(operands.exact, function(stored), format))
     if same_accumulator and operands.op in _TERMS and rows.shape[-1] > 2:
         found += judge.accumulation(_TERMS[operands.op](rows), format)
     return found
@@ -112,40 +130,74 @@ def row_losses(operands: Operands, format: Format, *, same_accumulator: bool) ->
 def _pair_losses(operands: Operands, format: Format) -> list[Loss | None]:
     assert operands.pair is not None
     a, b = operands.pair
+    if operands.exact is None or operands.sizes is None:
+        operands.exact = a.astype(np.float64) + b
+        operands.sizes = np.abs(a), np.abs(b)
+    large, small = operands.sizes
+    absorbs = (
+        operands.absorbs[0] and judge.may_absorb(small, large, format),
+        operands.absorbs[1] and judge.may_absorb(large, small, format),
+    )
+    cancels = judge.may_cancel(operands.exact, large + small, format)
+    if not (cancels or any(absorbs)):
+        return []
+    low_a, low_b = judge.rounded(a, format), judge.rounded(b, format)
     found: list[Loss | None] = []
-    if operands.absorbs[1]:
-        found.append(judge.absorption(a, b, format))
-    if operands.absorbs[0] and not any(found):
-        found.append(judge.absorption(b, a, format))
-    exact = a.double() + b.double()
-    computed = judge.rounded(a, format).double() + judge.rounded(b, format).double()
-    found.append(judge.cancellation(exact, computed, format))
+    if any(absorbs):
+        total = judge.rounded(low_a + low_b, format)
+        if absorbs[1]:
+            found.append(judge.absorption(low_a, low_b, total, format))
+        if absorbs[0] and not any(found):
+            found.append(judge.absorption(low_b, low_a, total, format))
+    if cancels:
+        found.append(judge.cancellation(operands.exact, low_a.astype(np.float64) + low_b, format))
     return found
 
 
-def _layer_norm(rows: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.layer_norm(rows, rows.shape[-1:])
+def _layer_norm(rows: Array) -> Array:
+    centred = rows - rows.mean(axis=-1, keepdims=True)
+    variance = np.einsum("ij,ij->i", centred, centred)[:, None] / rows.shape[-1]
+    normalised: Array = centred / np.sqrt(variance + 1e-5)
+    return normalised
 
 
-def _column(function: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
-    return lambda rows: function(rows).reshape(-1, 1)
+def _softmax(rows: Array) -> Array:
+    weights = np.exp(rows - rows.max(axis=-1, keepdims=True))
+    probabilities: Array = weights / weights.sum(axis=-1, keepdims=True)
+    return probabilities
 
 
-_REFERENCES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "layer_norm": _layer_norm,
-    "softmax": lambda rows: rows.softmax(dim=-1),
-    "var": _column(lambda rows: rows.var(dim=-1)),
-    "std": _column(lambda rows: rows.std(dim=-1)),
-    "sum": _column(lambda rows: rows.sum(dim=-1)),
-    "mean": _column(lambda rows: rows.mean(dim=-1)),
+def _layer_norm_sensitivity(rows: Array) -> tuple[Array, Array]:
+    """Bounds on the relative error of a row's result: per relative and per absolute error of the row."""
+    size = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    spread = np.sqrt(rows.shape[-1] * rows.var(axis=-1, dtype=np.float64))
+    return size / spread, math.sqrt(rows.shape[-1]) / spread
+
+
+def _softmax_sensitivity(rows: Array) -> tuple[Array, Array]:
+    largest = np.abs(rows).max(axis=-1, where=rows > -MASK, initial=0.0)
+    return largest, np.ones(len(rows))
+
+
+_SENSITIVITY: dict[str, Callable[[Array], tuple[Array, Array]]] = {
+    "layer_norm": _layer_norm_sensitivity,
+    "softmax": _softmax_sensitivity,
 }
-_TERMS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "layer_norm": lambda rows: (rows - rows.mean(dim=-1, keepdim=True)) ** 2,
-    "var": lambda rows: (rows - rows.mean(dim=-1, keepdim=True)) ** 2,
-    "std": lambda rows: (rows - rows.mean(dim=-1, keepdim=True)) ** 2,
+_REFERENCES: dict[str, Callable[[Array], Array]] = {
+    "layer_norm": _layer_norm,
+    "softmax": _softmax,
+    "var": lambda rows: rows.var(axis=-1, ddof=1, keepdims=True),
+    "std": lambda rows: rows.std(axis=-1, ddof=1, keepdims=True),
+    "sum": lambda rows: rows.sum(axis=-1, keepdims=True),
+    "mean": lambda rows: rows.mean(axis=-1, keepdims=True),
+}
+_TERMS: dict[str, Callable[[Array], Array]] = {
+    "layer_norm": lambda rows: (rows - rows.mean(axis=-1, keepdims=True)) ** 2,
+    "var": lambda rows: (rows - rows.mean(axis=-1, keepdims=True)) ** 2,
+    "std": lambda rows: (rows - rows.mean(axis=-1, keepdims=True)) ** 2,
     "rms_norm": lambda rows: rows**2,
     "vector_norm": lambda rows: rows**2,
-    "softmax": lambda rows: (rows - rows.amax(dim=-1, keepdim=True)).exp(),
+    "softmax": lambda rows: np.exp(rows - rows.max(axis=-1, keepdims=True)),
     "sum": lambda rows: rows,
     "mean": lambda rows: rows,
 }

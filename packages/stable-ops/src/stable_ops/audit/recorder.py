@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
@@ -22,8 +23,7 @@ from stable_ops.audit.operands import Operands, operands_of, row_losses
 from stable_ops.audit.report import Hazard
 from stable_ops.audit.sample import (
     Sampler,
-    has_infinity,
-    largest_magnitude,
+    magnitude_range,
     nonzero_magnitudes,
     smallest_magnitude,
 )
@@ -97,13 +97,20 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.formats, self.same_accumulator = formats, same_accumulator
         self.sampler, self.path, self.whole = Sampler(), [""], 0
         self.operations = 0
+        # By overload, the name of what is judged, or "" for what only moves values.
+        self.names: dict[Any, str] = {}
         self.found: dict[tuple[str, ...], Hazard] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        name = func.overloadpacket.__name__
-        if self.whole or func.is_view or name in _COPIES or name.endswith("unsafe_view"):
+        name = self.names.get(func)
+        if name is None:
+            name = func.overloadpacket.__name__
+            if func.is_view or name in _COPIES or name.endswith("unsafe_view"):
+                name = ""
+            self.names[func] = name
+        if self.whole or not name:
             return func(*args, **(kwargs or {}))
         # Before the call, which may write into its operands.
         operands = operands_of(name, args, kwargs or {}, self.sampler)
@@ -114,11 +121,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             written = name.endswith("_") and not name.startswith("_")
             # An operand that was written over cannot be asked any more whether it was lost before.
             sources = [a for a in args[1 if written else 0 :] if isinstance(a, torch.Tensor)]
-            constants = [a for a in args if isinstance(a, float)]
-            grown = operands.op in _GROWING and all(map(math.isfinite, constants)) and has_infinity(first)
-            # float32 itself overflows: every narrower format does.
-            infinite = grown and not any(has_infinity(s) for s in sources)
-            self.judge(operands.op, "output", first, operands, sources, infinite=infinite)
+            grows = operands.op in _GROWING and all(math.isfinite(a) for a in args if isinstance(a, float))
+            self.judge(operands.op, "output", first, operands, sources, grows=grows)
         return result
 
     def judge(
@@ -129,9 +133,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         operands: Operands,
         sources: Sequence[torch.Tensor],
         *,
-        infinite: bool = False,
+        grows: bool = False,
     ) -> None:
-        largest = math.inf if infinite else largest_magnitude(values)
+        largest, infinite = magnitude_range(values)
+        # float32 itself overflows: every narrower format does.
+        infinite = infinite and grows and not any(_has_infinity(s) for s in sources)
+        if infinite:
+            largest = math.inf
         sample = self.sampler.take(values)
         smallest = smallest_magnitude(sample)
 
@@ -159,7 +167,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for source in sources:
             if source.dtype != torch.float32 or not source.numel():
                 continue
-            if loss.kind == "overflow" and judge.overflows(largest_magnitude(source), format):
+            if loss.kind == "overflow" and judge.overflows(magnitude_range(source)[0], format):
                 return True
             if loss.kind == "underflow":
                 before = judge.underflow(nonzero_magnitudes(self.sampler.take(source)), format)
@@ -171,6 +179,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Judge a tensor that the run starts from."""
         if isinstance(values, torch.Tensor) and values.dtype == torch.float32 and values.numel():
             self.judge(kind, name, values.detach(), Operands(kind), ())
+
+
+def _has_infinity(x: torch.Tensor) -> bool:
+    return x.dtype == torch.float32 and x.numel() > 0 and magnitude_range(x)[1]
 
 
 class _WholeFunctions(TorchFunctionMode):
@@ -240,7 +252,7 @@ def record(
 ) -> tuple[list[Hazard], int]:
     """The hazards of one call, most bits lost first, and how many operations were judged."""
     recorder = _Recorder(formats, same_accumulator=same_accumulator)
-    with torch.no_grad():
+    with torch.no_grad(), np.errstate(all="ignore"):
         for i, x in enumerate(inputs):
             recorder.store("input", f"input {i}", x)
         with ExitStack() as stack:
