@@ -1,23 +1,25 @@
 """Long rows over several programs: each keeps its part in registers and tells the others what it found.
 
-A program of row r and part p puts two 64-bit words into `words[r, :, p]` with `publish`, and reads those of all
-parts of the row with `collect`, which waits until they are there. A word carries its own sign of being there (an
-empty one is 0), so nothing depends on the order of memory operations. Each program then combines the parts by
-itself, in the same order, hence to the same bits.
+A program of part p of a row puts two 64-bit words into the row's scratch with `publish`, and reads those of
+all parts with `collect`, which waits until they are there. A word carries its own sign of being there (an
+empty one is 0), so nothing depends on the order of memory operations. Each program then combines the parts
+by itself, in the same order, hence to the same bits.
 
-A program waits only for programs of the same row, and it takes its place from a counter (`ticket`), not from its
-index: whoever waits, waits for programs that have started or are next in line. So nothing hangs as long as the
-device can hold `parts` programs at once. `scratch` gives the words and the counter, cleared, from the caching
-allocator: each call has its own, on its own stream, and a captured graph clears them again at each replay.
+A program waits only for programs of its row, and takes its place from a counter (`ticket`), not from its
+index: whoever waits, waits for programs that have started or are next in line. So nothing hangs as long as
+the device can hold the parts of one row at once. `scratch` gives the counter and the words, cleared, from the
+caching allocator: each call has its own, on its own stream, and a captured graph clears them at each replay.
 
     scratch = exchange.scratch(rows, parts, device)
-    kernel[(rows * parts,)](x, y, scratch, rows, ..., PARTS=parts)
+    kernel[(rows * parts,)](x, y, scratch, parts, ..., WIDTH=next_power_of_two(parts))
 
     # in the kernel
-    row, part = exchange.ticket(scratch_ptr, PARTS)
-    words = exchange.words(scratch_ptr, row, PARTS)
-    exchange.publish(words, part, first, second, PARTS)   # float64 scalars
-    first, second = exchange.collect(words, PARTS)        # float64 (PARTS,)
+    row, part = ticket(scratch_ptr, parts)
+    place = words(scratch_ptr, row, parts)
+    publish(place, part, first, second, parts)      # scalars, float64 or int64 >= 0
+    first, second = collect(place, parts, WIDTH)    # int64 (WIDTH,), 0 beyond `parts`; see as_double
+
+The interpreter runs programs one after the other: there `parts` has to be 1.
 """
 
 # Triton's decorators and the language inside them carry no types.
@@ -41,43 +43,47 @@ def scratch(rows: int, parts: int, device: Any) -> Any:
 
 
 @triton.jit
-def ticket(scratch_ptr, PARTS: tl.constexpr):
-    """Row and part of this program: the next ones that nobody has taken."""
+def ticket(scratch_ptr, parts):
+    """Row (int64) and part (int32) of this program: the next ones that nobody has taken."""
     place = tl.atomic_add(scratch_ptr, 1, sem="relaxed")
-    return place // PARTS, place % PARTS
+    row = place // parts
+    return row, (place - row * parts).to(tl.int32)
 
 
 @triton.jit
-def words(scratch_ptr, row, PARTS: tl.constexpr):
+def words(scratch_ptr, row, parts):
     """Where the words of a row are."""
-    return scratch_ptr + 2 + row * (2 * PARTS)
+    return scratch_ptr + 2 + row * (2 * parts)
 
 
 @triton.jit
 def _to_word(value):
-    # One more than its bits, so that 0 is left for empty: no float64 but an odd NaN has the bits -1.
-    return value.to(tl.int64, bitcast=True) + 1
+    # One more than the bits, so that 0 is left for empty; the NaN whose bits are -1 becomes another NaN.
+    bits = value.to(tl.int64, bitcast=True)
+    return tl.where(bits == -1, -2, bits) + 1
 
 
 @triton.jit
-def _from_word(word):
-    return (word - 1).to(tl.float64, bitcast=True)
+def as_double(word):
+    """The float64 that was published."""
+    return word.to(tl.float64, bitcast=True)
 
 
 @triton.jit
-def publish(words_ptr, part, first, second, PARTS: tl.constexpr):
-    """Two float64 of this part, for the others."""
+def publish(words_ptr, part, first, second, parts):
+    """Two 64-bit scalars of this part, for the others."""
     tl.atomic_xchg(words_ptr + part, _to_word(first), sem="relaxed")
-    tl.atomic_xchg(words_ptr + PARTS + part, _to_word(second), sem="relaxed")
+    tl.atomic_xchg(words_ptr + parts + part, _to_word(second), sem="relaxed")
 
 
 @triton.jit
-def collect(words_ptr, PARTS: tl.constexpr):
-    """The pairs of all parts, in their order; waits for them."""
-    place = words_ptr + tl.arange(0, PARTS)
-    first = tl.load(place, volatile=True)
-    second = tl.load(place + PARTS, volatile=True)
+def collect(words_ptr, parts, WIDTH: tl.constexpr):
+    """The words of all parts, in their order, as int64; waits for them."""
+    part = tl.arange(0, WIDTH)
+    there = part < parts
+    first = tl.load(words_ptr + part, mask=there, other=1, volatile=True)
+    second = tl.load(words_ptr + parts + part, mask=there, other=1, volatile=True)
     while tl.min(((first != 0) & (second != 0)).to(tl.int32), axis=0) == 0:
-        first = tl.load(place, volatile=True)
-        second = tl.load(place + PARTS, volatile=True)
-    return _from_word(first), _from_word(second)
+        first = tl.load(words_ptr + part, mask=there, other=1, volatile=True)
+        second = tl.load(words_ptr + parts + part, mask=there, other=1, volatile=True)
+    return first - 1, second - 1

@@ -1,12 +1,13 @@
-"""exp(x - peak) of 16-bit numbers in float32, and sums of it: what the softmax family computes with.
+"""exp(x - peak) and sums of it: what the softmax family computes with.
 
-A weight is 2^(x L - shift) with L = 1/ln 2. Nothing is subtracted from x as long as the peak is below 2^12,
-so nothing is rounded off: with n = round(x L), f = x L - n comes out of two fused multiply-adds to 2^-25, the
-power 2^f out of a polynomial of degree 6 (2^-29.1 off, 2^-23.7 with its roundings), and n is added to the exponent
-bits. A larger peak is subtracted first: 16-bit numbers so large are either within a factor of two of it,
-where the difference is exact, or so far below that their weight is nothing.
+A lifted weight of a 16-bit number is 2^(x L - shift + 32) in float32, L = 1/ln 2. Nothing is subtracted from
+x as long as the peak is below 2^12, so nothing is rounded off: with n = round(x L), f = x L - n comes out of
+two fused multiply-adds to 2^-25, 2^f out of a polynomial of degree 6 (2^-28.3 off, 2^-23.8 with its
+roundings), and n is added to the exponent bits. A larger peak is subtracted first: numbers so large are
+either within a factor of two of it, where the difference is exact, or so far below that their weight is
+nothing.
 
-A sum of weights adds `GROUP` neighbours in float32 as a tree, then the groups in float64: the terms are
+A sum of them adds `GROUP` neighbours in float32 as a tree, then the groups in float64: the terms are
 positive, so it is within log2(GROUP) 2^-24 of the sum of the weights. The tree is the same in every launch.
 """
 
@@ -15,20 +16,33 @@ positive, so it is within log2(GROUP) 2^-24 of the sum of the weights. The tree 
 
 from __future__ import annotations
 
+import os
+
 import triton
 import triton.language as tl
 
+# The interpreter calls Python for each pair of a reduction that numpy does not know.
+_INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 _LOG2_E = tl.constexpr(1.4426950408889634)
 # 1/ln 2 less its float32.
 _LOG2_E_LOW = tl.constexpr(1.925963033500116e-08)
-# Adding 1.5 * 2^23 leaves the nearest integer in the low bits of a float32.
+# Adding 1.5 * 2^23 leaves the nearest integer in the low bits of a float32, 1.5 * 2^52 in those of a float64.
 _INTEGER = tl.constexpr(12582912.0)
+_INTEGER_WIDE = tl.constexpr(6755399441055744.0)
+# ln 2 in two parts; the first has 42 bits, so its product with an exponent is exact.
+_LN2 = tl.constexpr(0.6931471805599453)
+_LN2_HIGH = tl.constexpr(0.6931471805598903)
+_LN2_LOW = tl.constexpr(5.497923018708371e-14)
+# The bits of the root of 1/2.
+_ROOT_HALF = tl.constexpr(0x3FE6A09E667F3BCC)
+# Up to here log(1 + s) is s - s^2/2, 2^-41 off; above it log loses 2^-33 in 1 + s.
+_SMALL = tl.constexpr(2.0**-20)
 # From here on the peak is subtracted.
 _FAR = tl.constexpr(4096.0)
 # Weights are 2^32 times too large, so that those which round to subnormals stay normal numbers,
 _LIFT = tl.constexpr(32.0)
-# and e^-104 of the peak, 2^-150, is as good as nothing: no 16-bit format has half of it.
-_LOWEST = tl.constexpr(-104.0)
+# and e^-108 of the peak, 2^-155.8, is as good as nothing: the formats do not have half of a million times it.
+_LOWEST = tl.constexpr(-108.0)
 
 
 @triton.jit
@@ -39,20 +53,26 @@ def larger(a, b):
 
 @triton.jit
 def row_peak(x):
-    """The largest number of each row `(rows, n)`, NaN if there is one."""
-    return tl.reduce(x, 1, larger)
+    """The largest number of each row of float32 `(rows, n)`, NaN if there is one."""
+    if _INTERPRETED:
+        # Its maximum leaves NaN out.
+        return tl.max(x, axis=1) + tl.sum(tl.where(x == x, 0.0, x), axis=1)
+    else:
+        return tl.reduce(x, 1, larger)
 
 
 @triton.jit
-def reference(peak):
-    """What is subtracted from x, and the integer that is subtracted from its exponent.
+def double(value: tl.constexpr):
+    """A float64 constant: the language makes float32 of a literal."""
+    return tl.full((), value, tl.float64)
 
-    The peak's own weight is then between 2^31.5 and 2^32.5. A peak that is infinite or NaN gives nothing of use.
-    """
-    base = tl.where(tl.abs(peak) < _FAR, 0.0, peak)
-    near = tl.where(tl.abs(peak) < _FAR, peak, 0.0)
-    shift = tl.fma(near, _LOG2_E, _INTEGER) - _INTEGER
-    return base, shift
+
+@triton.jit
+def origin(peak):
+    """What is subtracted from x, and from the exponent, so that the peak's weight is 2^31.5 to 2^32.5."""
+    far = tl.abs(peak) >= _FAR
+    shift = tl.fma(tl.where(far, 0.0, peak), _LOG2_E, _INTEGER) - _INTEGER
+    return tl.where(far, peak, 0.0), shift
 
 
 @triton.jit
@@ -68,42 +88,125 @@ def power_of_two(f):
 
 @triton.jit
 def lifted_weights(x, peak):
-    """exp(x - peak) of float32 x that hold 16-bit numbers, times 2^32 and a factor that the row has in common.
+    """Lifted weights of float32 x that hold 16-bit numbers, within 2^-23.4.
 
-    Within 2^-23.4 of it. At least 2^-119: x may be -inf.
+    They are 2^-124.3 at least, also where x is -inf.
     """
-    base, shift = reference(peak)
+    base, shift = origin(peak)
     offset = _INTEGER + _LIFT - shift
-    lowest = _LOWEST + (peak - base)
-    t = tl.maximum(x - base, lowest)
+    t = tl.maximum(x - base, _LOWEST + (peak - base))
     z = tl.fma(t, _LOG2_E, offset)
     n = z - offset
     f = tl.fma(t, _LOG2_E_LOW, tl.fma(t, _LOG2_E, -n))
-    p = power_of_two(f)
-    return (p.to(tl.int32, bitcast=True) + (z.to(tl.int32, bitcast=True) << 23)).to(tl.float32, bitcast=True)
+    bits = power_of_two(f).to(tl.int32, bitcast=True) + (z.to(tl.int32, bitcast=True) << 23)
+    return bits.to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def quick_weights(x, peak):
+    """exp(x - peak) for sums of which an absolute error matters: the device's 2^t, 2^-22 off, of a rounded t.
+
+    What the rounding of t costs the sum is at most (|t| 2^-23) e^t, below 2^-24 of the peak's own term.
+    """
+    return tl.exp2((x - peak) * _LOG2_E)
+
+
+@triton.jit
+def double_exp(d):
+    """exp(d) of a float64 d <= 1, within 2^-51.5; 0 below e^-108."""
+    z = tl.fma(d, double(_LOG2_E), double(_INTEGER_WIDE))
+    n = z - double(_INTEGER_WIDE)
+    r = tl.fma(n, double(-_LN2_LOW), tl.fma(n, double(-_LN2_HIGH), d))
+    # exp(r) for |r| <= ln(2)/2, a minimax fit 2^-55.3 off.
+    p = tl.fma(r, double(2.4994303273814394e-08), double(2.7632308174894487e-07))
+    p = tl.fma(p, r, double(2.755762262047198e-06))
+    p = tl.fma(p, r, double(2.48014864814364e-05))
+    p = tl.fma(p, r, double(0.00019841269432470488))
+    p = tl.fma(p, r, double(0.0013888888951261041))
+    p = tl.fma(p, r, double(0.008333333333559434))
+    p = tl.fma(p, r, double(0.04166666666649263))
+    p = tl.fma(p, r, double(0.1666666666666617))
+    p = tl.fma(p, r, double(0.5000000000000018))
+    p = tl.fma(p, r, 1.0)
+    p = tl.fma(p, r, 1.0)
+    bits = p.to(tl.int64, bitcast=True) + (z.to(tl.int64, bitcast=True) << 52)
+    # Also where d is -inf and nothing above means anything; NaN stays.
+    return tl.where(d < _LOWEST, 0.0, bits.to(tl.float64, bitcast=True))
+
+
+@triton.jit
+def double_weights(x, peak):
+    """exp(x - peak) of float32 numbers in float64, as `double_exp`."""
+    return double_exp(x.to(tl.float64) - peak.to(tl.float64))
+
+
+@triton.jit
+def quick_log(u):
+    """log(u) of a normal float64 u > 0, within 2^-32: u = 2^k m, log(m) as a series in (m - 1)/(m + 1)."""
+    bits = u.to(tl.int64, bitcast=True)
+    # 0.7071 <= m < 1.4142
+    k = (bits - _ROOT_HALF) >> 52
+    m = (bits - (k << 52)).to(tl.float64, bitcast=True)
+    below = (1.0 / (m + 1.0).to(tl.float32)).to(tl.float64)
+    below = tl.fma(below, tl.fma(-(m + 1.0), below, 1.0), below)
+    s = (m - 1.0) * below
+    t = s * s
+    p = tl.fma(t, double(2 / 13), double(2 / 11))
+    p = tl.fma(p, t, double(2 / 9))
+    p = tl.fma(p, t, double(2 / 7))
+    p = tl.fma(p, t, double(2 / 5))
+    p = tl.fma(p, t, double(2 / 3))
+    p = tl.fma(p, t, 2.0)
+    return tl.fma(k.to(tl.float64), double(_LN2), p * s)
+
+
+@triton.jit
+def quick_log1p(s):
+    """log(1 + s) of a float64 s >= 0, within 2^-31."""
+    return tl.where(s < _SMALL, tl.fma(s * s, -0.5, s), quick_log(1.0 + s))
 
 
 @triton.jit
 def pairs(e):
-    """Neighbours of the last axis added."""
+    """Neighbours in the rows `(rows, n)` added."""
     return tl.sum(e.reshape(e.shape[0], e.shape[1] // 2, 2), axis=2)
 
 
 @triton.jit
-def row_sum(e, GROUP: tl.constexpr):
-    """Sums of float32 rows `(rows, n)` in float64, as the module says."""
+def groups(e, GROUP: tl.constexpr):
+    """`GROUP` neighbours added as a tree: 1, 2, 4 or 8."""
     if GROUP >= 2:
         e = pairs(e)
     if GROUP >= 4:
         e = pairs(e)
     if GROUP >= 8:
         e = pairs(e)
-    return tl.sum(e.to(tl.float64), axis=1)
+    return e
+
+
+@triton.jit
+def row_sum(e, GROUP: tl.constexpr):
+    """Sums of rows `(rows, n)` in float64, as the module says."""
+    return tl.sum(groups(e, GROUP).to(tl.float64), axis=1)
+
+
+@triton.jit
+def _add_both(a, b, c, d):
+    return a + c, b + d
+
+
+@triton.jit
+def row_sums(e, f, GROUP: tl.constexpr):
+    """`row_sum` of both."""
+    if _INTERPRETED:
+        return row_sum(e, GROUP), row_sum(f, GROUP)
+    else:
+        both = (groups(e, GROUP).to(tl.float64), groups(f, GROUP).to(tl.float64))
+        return tl.reduce(both, 1, _add_both)
 
 
 @triton.jit
 def reciprocal(total):
     """1 / total of a float64 in float32: a float32 estimate and one step of Newton's in float64."""
-    guess = 1.0 / total.to(tl.float32)
-    wide = guess.to(tl.float64)
+    wide = (1.0 / total.to(tl.float32)).to(tl.float64)
     return tl.fma(wide, tl.fma(-total, wide, 1.0), wide).to(tl.float32)
