@@ -16,6 +16,7 @@ _FIXES: dict[tuple[str, str], str] = {
     ("cancellation", "log"): "torch.log1p of what was added to one",
     ("cancellation", "layer_norm"): "keep the input in float32: stable_ops.layer_norm",
     ("cancellation", "softmax"): "keep the logits in float32: stable_ops.softmax",
+    ("overflow", "store"): "scale the tensor (a power of two costs no digit), or store it in bf16 or float32",
     ("cancellation", "var"): "take a constant near the mean out before storing, or keep the input in float32",
 }
 _BY_KIND: dict[str, str] = {

@@ -20,7 +20,7 @@ from stable_ops.audit import judge
 from stable_ops.audit.fixes import fix_of
 from stable_ops.audit.judge import Loss
 from stable_ops.audit.operands import Operands, operands_of, row_losses
-from stable_ops.audit.report import Hazard
+from stable_ops.audit.report import AuditReport, Hazard
 from stable_ops.audit.sample import (
     Sampler,
     magnitude_range,
@@ -91,7 +91,9 @@ _GROWING = {"add", "sub", "mul", "pow", "exp", "mm", "bmm", "addmm", "sum", "cum
 _CANDIDATES = (FP8_E4M3FN, FP8_E5M2, FP16, BF16)
 
 
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Collects the hazards of what is dispatched, or of tensors that are handed to it."""
+
     def __init__(self, formats: Sequence[Format], *, same_accumulator: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.formats, self.same_accumulator = formats, same_accumulator
@@ -157,11 +159,33 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         wide = "fp64" if infinite else "fp32"
         for format in self.formats:
             for loss in losses(format, made_here=True):
-                key = (self.path[-1], op, tensor, loss.kind, format.name)
-                known = self.found.get(key)
-                if known is None or known.bits_lost < loss.bits:
-                    safe = next((f.name for f in _CANDIDATES if not losses(f, made_here=False)), wide)
-                    self.found[key] = _hazard(self.path[-1], op, tensor, loss, format, safe)
+                self._keep(op, tensor, loss, format, lambda f: not losses(f, made_here=False), wide)
+
+    def judge_rows(self, op: str, tensor: str, operands: Operands) -> None:
+        """Judge what an operation would do to rows, without its result."""
+        for format in self.formats:
+            for loss in row_losses(operands, format, same_accumulator=self.same_accumulator and op == "sum"):
+                if loss:
+                    self._keep(op, tensor, loss, format, lambda f: not any(self._losses(operands, f)), "fp32")
+
+    def _losses(self, operands: Operands, format: Format) -> list[Loss | None]:
+        return row_losses(operands, format, same_accumulator=self.same_accumulator)
+
+    def _keep(
+        self, op: str, tensor: str, loss: Loss, format: Format, safe: Callable[[Format], bool], wide: str
+    ) -> None:
+        """The worst of a module's losses of one kind in one operation."""
+        where = self.path[-1]
+        key = (where, op, tensor, loss.kind, format.name)
+        known = self.found.get(key)
+        if known is None or known.bits_lost < loss.bits:
+            narrowest = next((f.name for f in _CANDIDATES if safe(f)), wide)
+            self.found[key] = _hazard(where, op, tensor, loss, format, narrowest)
+
+    def report(self) -> AuditReport:
+        """What was found, most bits lost first."""
+        hazards = sorted(self.found.values(), key=lambda h: -h.bits_lost)
+        return AuditReport(tuple(hazards), tuple(f.name for f in self.formats), self.operations)
 
     def _lost_before(self, loss: Loss, sources: Sequence[torch.Tensor], format: Format) -> bool:
         for source in sources:
@@ -188,7 +212,7 @@ def _has_infinity(x: torch.Tensor) -> bool:
 class _WholeFunctions(TorchFunctionMode):
     """torch's rms_norm computes in float32 inside, whatever the dtype: one operation, not six."""
 
-    def __init__(self, recorder: _Recorder) -> None:
+    def __init__(self, recorder: Recorder) -> None:
         super().__init__()
         self.recorder = recorder
 
@@ -207,7 +231,7 @@ class _WholeFunctions(TorchFunctionMode):
         return result
 
 
-def _judge_whole(recorder: _Recorder, args: tuple[Any, ...], result: Any) -> None:
+def _judge_whole(recorder: Recorder, args: tuple[Any, ...], result: Any) -> None:
     if isinstance(result, torch.Tensor) and result.numel():
         recorder.operations += 1
         sources = [a for a in args if isinstance(a, torch.Tensor)]
@@ -215,7 +239,7 @@ def _judge_whole(recorder: _Recorder, args: tuple[Any, ...], result: Any) -> Non
         recorder.judge("rms_norm", "output", result, operands or Operands("rms_norm"), sources)
 
 
-def _watch(module: torch.nn.Module, recorder: _Recorder, stack: ExitStack) -> None:
+def _watch(module: torch.nn.Module, recorder: Recorder, stack: ExitStack) -> None:
     for name, child in module.named_modules():
         whole = type(child).__name__.endswith("RMSNorm")
 
@@ -249,9 +273,9 @@ def _hazard(where: str, op: str, tensor: str, loss: Loss, format: Format, safe: 
 
 def record(
     function: Callable[..., Any], inputs: Sequence[Any], formats: Sequence[Format], *, same_accumulator: bool
-) -> tuple[list[Hazard], int]:
-    """The hazards of one call, most bits lost first, and how many operations were judged."""
-    recorder = _Recorder(formats, same_accumulator=same_accumulator)
+) -> AuditReport:
+    """The hazards of one call, and how many operations were judged."""
+    recorder = Recorder(formats, same_accumulator=same_accumulator)
     with torch.no_grad(), np.errstate(all="ignore"):
         for i, x in enumerate(inputs):
             recorder.store("input", f"input {i}", x)
@@ -272,4 +296,4 @@ def record(
                 frame = traceback.extract_tb(error.__traceback__)[-1]
                 message = f"{type(error).__name__}: {error}".splitlines()[0]
                 raise BadInput(f"the module fails on its inputs, line {frame.lineno}: {message}") from error
-    return sorted(recorder.found.values(), key=lambda h: -h.bits_lost), recorder.operations
+    return recorder.report()
