@@ -29,14 +29,16 @@ def test_errors_are_those_of_the_test_suite(dtype):
     y = torch.tensor(exact).to(getattr(torch, dtype))
     y[6:1000] = y[6:1000] * (1 + 2 * torch.finfo(y.dtype).eps)
     y[1000:1003] = torch.tensor([torch.inf, torch.nan, 0.0], dtype=y.dtype)
-    ulp, _ = accuracy.errors(y, torch.tensor(exact), dtype)
+    ulp, wrong, _ = accuracy.errors(y, torch.tensor(exact), dtype)
     np.testing.assert_allclose(ulp.numpy(), error_ulp(y, exact), rtol=1e-9, atol=1e-9)
-    assert np.array_equal((ulp > 0.5).numpy(), misrounded(y, exact))
+    assert np.array_equal(wrong.numpy(), misrounded(y, exact))
+    floored, _, _ = accuracy.errors(y, torch.tensor(exact), dtype, floor=1.0)
+    np.testing.assert_allclose(floored.numpy(), error_ulp(y, exact, floor=1.0), rtol=1e-9, atol=1e-9)
 
 
 def test_what_is_near_a_tie():
     exact = torch.tensor([1 + 2.0**-8, 1 + 2.0**-8 + 2.0**-17, 1 + 2.0**-8 + 2.0**-14, 1.0, 2.0**-140])
-    _, near = accuracy.errors(exact.bfloat16(), exact.double(), "bfloat16")
+    _, _, near = accuracy.errors(exact.bfloat16(), exact.double(), "bfloat16")
     assert near.tolist() == [True, True, False, False, False]
 
 
