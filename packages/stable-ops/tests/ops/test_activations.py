@@ -59,6 +59,19 @@ def test_swiglu_on_the_ties_of_its_product():
     np.testing.assert_array_equal(swiglu(gate, -up), -inside)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_an_infinite_up_beside_a_gate_whose_silu_underflows(dtype):
+    gate, up = (
+        np.array([-60000.0, -60000.0, -np.inf, -800.0], dtype),
+        np.array([np.inf, -np.inf, np.inf, 1.0], dtype),
+    )
+    expected = [-np.inf, np.inf, np.nan, 0.0]
+    np.testing.assert_array_equal(swiglu(gate, up), np.array(expected, dtype))
+    torch = pytest.importorskip("torch")
+    got = swiglu(torch.from_numpy(gate), torch.from_numpy(up)).numpy()
+    np.testing.assert_array_equal(got, np.array(expected, dtype))
+
+
 def test_zero_dimensional_and_lists():
     assert gelu(np.float32(1.0)).dtype == np.float32
     assert silu([[1, 2]]).shape == (1, 2)

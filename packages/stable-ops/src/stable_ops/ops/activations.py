@@ -121,7 +121,8 @@ def swiglu(gate: Any, up: Any) -> Any:
     if first.values.shape != second.values.shape:
         raise BadInput(f"gate {first.values.shape} and up {second.values.shape} differ: pass one shape")
     silu_of = _gated("silu", first.format)
-    product = map_elements(lambda g, u: np.multiply(silu_of(g), u, out=u), first, second)
+    gate_of = silu_of if first.format == FP64 else lambda g: silu_of(_raised(g))
+    product = map_elements(lambda g, u: np.multiply(gate_of(g), u, out=u), first, second)
     return first.like(product, own_dtype=True)
 
 
@@ -129,7 +130,15 @@ def _silu_float64(x: Any) -> Any:
     """silu before its rounding."""
     operand = unwrap(x)
     with np.errstate(all="ignore"):
-        return operand.like(_gated("silu", operand.format)(operand.values.astype(np.float64)))
+        return operand.like(_gated("silu", operand.format)(_raised(operand.values.astype(np.float64))))
+
+
+def _raised(gate: Float64) -> Float64:
+    """Finite gates from -700 on: below -745 float64 answers a silu of zero, whose product with inf is NaN."""
+    deep = (gate < -700.0) & (gate > -np.inf)
+    if deep.any():
+        gate[deep] = -700.0
+    return gate
 
 
 def _elementwise(name: tensors.Gate, x: Any) -> Any:

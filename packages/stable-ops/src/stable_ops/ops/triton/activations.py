@@ -103,6 +103,9 @@ def _compute(x_ptr, up_ptr, y_ptr, count, OP: tl.constexpr, BLOCK: tl.constexpr)
         cube = tl.full([1], _TANH_CUBE, tl.float64)
         share = logistic(scale * (x + cube * x * x * x))
     else:
+        if OP == _SWIGLU:
+            # The silu of a finite gate is no zero, which an infinite `up` would make NaN.
+            x = tl.where((x < -700.0) & (x > -float("inf")), -700.0, x)
         share = logistic(x)
     y = gate(x, share)
     if OP == _SWIGLU:
