@@ -83,8 +83,9 @@ def measure(family: str, config: Any, attention: str, work: dict[str, int], repe
     from stable_ops.drop_in import patch
 
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation=attention, dtype=torch.bfloat16)
-    model = model.to("cuda").eval()
+    with torch.device("cuda"):
+        model = AutoModelForCausalLM.from_config(config, attn_implementation=attention, dtype=torch.bfloat16)
+    model.eval()
     run = step(model, **work)
     times: dict[str, list[float]] = {"original_ms": [], "patched_ms": []}
     for i in range(repeats + 3):
