@@ -1,7 +1,7 @@
 """Every input where there are few, a thousand million outputs where there are not, judged one by one.
 
 The results of the kernels are compared, on the device, with `float64_oracle`, which is written apart from
-them. What lies within 2^-40 of a tie is settled by ball arithmetic (python-flint), so "0 misrounded" is exact.
+them. What lies within 2^-40 of a tie is settled by ball arithmetic (python-flint): "0 misrounded" is exact.
 
     python packages/stable-ops/benchmarks/exhaustive.py --list
     python packages/stable-ops/benchmarks/exhaustive.py --folder parts pairs-bfloat16 rows-softmax-float16

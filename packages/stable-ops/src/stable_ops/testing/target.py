@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mfi_command import BadInput
 
@@ -36,12 +36,3 @@ def load_function(name: str) -> Callable[..., Any]:
         raise BadInput(f"module {module_name!r} has no function {attribute!r}: check its spelling")
     function: Callable[..., Any] = found
     return function
-
-
-def read_library(name: str) -> Literal["numpy", "torch"]:
-    """The library of that name, or BadInput."""
-    if name == "numpy":
-        return "numpy"
-    if name == "torch":
-        return "torch"
-    raise BadInput(f"library {name!r} is not known: use numpy or torch")
