@@ -110,7 +110,7 @@ BAD_INPUT = [
     ("check math:exp --against attention", "attention"),
     ("check math:exp --against softmax --dtype int8", "int8"),
     ("check math:exp --against softmax --library jax", "jax"),
-    ("audit", "MODULE:OBJECT"),
+    ("audit", "SUBJECT"),
     ("audit math", "module:function"),
     ("audit no_such_module:f", "no_such_module"),
     ("audit math:exp", "must return"),

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mfi_command import BadInput
 from mfi_command.cli import Report, Seed, Table, command, create_app, entry_point, progress
 
 app = create_app(
@@ -14,10 +15,14 @@ app = create_app(
     summary="Number formats, sums, factorisations and kernels, and how far each is from the truth.",
 )
 
-_FORMAT_HELP = "fp64, fp32, fp16, bf16, fp8_e4m3fn, fp8_e5m2 or fp4_e2m1."
+_FORMAT_HELP = "A name (see `stable-ops formats`), bits such as e6m9 or e4m3fn, or a TOML file."
 
 
-@command(app, name="format", examples=["stable-ops format fp16", "stable-ops format fp8_e4m3fn --json"])
+@command(
+    app,
+    name="format",
+    examples=["stable-ops format fp16", "stable-ops format fp8_e4m3fn --json", "stable-ops format e6m9"],
+)
 def format_(name: Annotated[str, typer.Argument(metavar="F", help=_FORMAT_HELP)]) -> Report:
     """Constants of a number format."""
     from stable_ops.fp import get_format
@@ -28,38 +33,162 @@ def format_(name: Annotated[str, typer.Argument(metavar="F", help=_FORMAT_HELP)]
     return Report(fields=constants, tables=[Table(str(constants["format"]), ["constant", "value"], rows)])
 
 
+@command(app, examples=["stable-ops formats", "stable-ops formats --json"])
+def formats() -> Report:
+    """All number formats that have a name, and the block formats made of them."""
+    from stable_ops.fp import BLOCK_FORMATS, FORMATS
+
+    plain = [f.to_dict() for f in FORMATS.values()]
+    blocks = [f.to_dict() for f in BLOCK_FORMATS.values()]
+    columns = ["format", "bits", "specials", "eps", "max", "min_normal", "min_subnormal"]
+    tables = [
+        Table("Formats", columns, [[entry[key] for key in columns] for entry in plain]),
+        Table("Block formats", list(blocks[0]), [list(entry.values()) for entry in blocks]),
+    ]
+    return Report(fields={"formats": plain, "block_formats": blocks}, tables=tables)
+
+
+@command(
+    app,
+    name="round",
+    examples=[
+        "stable-ops round 0.1 --format fp16",
+        "stable-ops round 1.99 --format e2m1 --rounding toward-zero",
+    ],
+)
+def round_(
+    value: Annotated[float, typer.Argument(help="A number; after -- if negative.")],
+    format: Annotated[str, typer.Option(help=_FORMAT_HELP)] = "fp16",
+    rounding: Annotated[str, typer.Option(help="nearest, toward-zero or stochastic.")] = "nearest",
+    seed: Seed = 0,
+) -> Report:
+    """Round a number once to a format, and say what that costs."""
+    import math
+
+    from stable_ops.fp import get_format, round_to, ulp
+
+    target = get_format(format)
+    options: dict[str, Any] = {"rounding": rounding, "seed": seed}
+    rounded = round_to(value, target, **options)
+    unit = ulp(value, target)
+    error = rounded - value
+    fields = {
+        "value": value,
+        "rounded": rounded,
+        "ulp": unit,
+        "error_ulp": abs(error) / unit if math.isfinite(error) else math.inf,
+        "format": target.name,
+    }
+    rows = [[key, str(fields[key])] for key in ("value", "rounded", "ulp", "error_ulp")]
+    return Report(fields=fields, tables=[Table(f"{value:g} in {target.name}, {rounding}", ["", ""], rows)])
+
+
 @command(
     app,
     examples=[
         "stable-ops accumulate --format fp16 --value 1e-4 --count 10000",
         "stable-ops accumulate --format fp16 --value 1e-4 --count 10000 --order kahan",
+        "stable-ops accumulate --format bf16 --rounding stochastic --seed 1",
+        "stable-ops accumulate --values a.npy --times b.npy --format fp8_e4m3fn --accumulator fp32",
     ],
 )
 def accumulate(
     format: Annotated[str, typer.Option(help=_FORMAT_HELP)] = "fp16",
     value: Annotated[float, typer.Option(help="What is added each time.")] = 1e-4,
     count: Annotated[int, typer.Option(min=1, max=10_000_000, help="How often.")] = 10_000,
-    order: Annotated[str, typer.Option(help="sequential, pairwise, kahan or blocked.")] = "sequential",
+    values: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Add these numbers instead: text or .npy.")
+    ] = None,
+    times: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Multiply them by these: a dot product.")
+    ] = None,
+    order: Annotated[
+        str, typer.Option(help="sequential, pairwise, blocked, kahan or neumaier.")
+    ] = "sequential",
     accumulator: Annotated[str | None, typer.Option(help="Format of the running sum, if another.")] = None,
     block: Annotated[int, typer.Option(min=1, help="Running sums of the order 'blocked'.")] = 128,
+    rounding: Annotated[str, typer.Option(help="nearest, toward-zero or stochastic.")] = "nearest",
+    seed: Seed = 0,
 ) -> Report:
-    """Rounding error of a sum of equal values, rounded after each addition."""
+    """Rounding error of a sum or dot product, rounded after each operation."""
     import numpy as np
 
-    from stable_ops.fp import accumulate as compute
+    from stable_ops.fp import accumulate as add
+    from stable_ops.fp import accumulate_dot
+    from stable_ops.fp.reading import read_values
 
-    options: dict[str, Any] = {"format": format, "order": order, "accumulator": accumulator, "block": block}
-    result = compute(np.full(count, value), **options)
+    options: dict[str, Any] = {
+        "format": format,
+        "order": order,
+        "accumulator": accumulator,
+        "block": block,
+        "rounding": rounding,
+        "seed": seed,
+    }
+    row = np.full(count, value) if values is None else read_values(values)
+    result = add(row, **options) if times is None else accumulate_dot(row, read_values(times), **options)
     fields = result.to_dict()
     rows = [[key, fields[key]] for key in ("sum", "exact", "relative_error", "stagnated_at")]
     notes = []
     if result.stagnated_at is not None:
-        lost = count - result.stagnated_at
+        lost = result.count - result.stagnated_at
         notes.append(
             f"From addition {result.stagnated_at} on the sum stayed the same: {lost} values were lost."
+            if order != "blocked"
+            else f"After {result.stagnated_at} values the first of the {block} running sums stayed the same."
         )
-    title = f"{count} x {value:g} in {result.format}, {order}"
+    what = f"{result.count} x {value:g}" if values is None else f"{result.count} values of {values}"
+    title = f"{what} in {result.format}, {order}, {rounding}"
     return Report(fields=fields, tables=[Table(title, ["", ""], rows)], notes=notes)
+
+
+@command(
+    app,
+    examples=[
+        "stable-ops stagnation weights.npz --gradients gradients.npz --lr 1e-4",
+        "stable-ops stagnation weights.npy --lr 1e-5 --format fp16 --json",
+    ],
+)
+def stagnation(
+    weights: Annotated[str, typer.Argument(metavar="FILE", help="Weights: .npz, .npy or .safetensors.")],
+    gradients: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="What the rate multiplies, same names. [default: ones, as in Adam]"
+        ),
+    ] = None,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = 1e-3,
+    format: Annotated[str, typer.Option(help=_FORMAT_HELP)] = "bf16",
+    allowed: Annotated[float, typer.Option(help="Share of stuck weights to accept, below 1.")] = 0.01,
+    max_share: Annotated[float | None, typer.Option(min=0, help="Exit code 1 if more are stuck.")] = None,
+) -> Report:
+    """Which weights one step cannot move, and which learning rate or format would."""
+    from stable_ops.audit.subjects import load_tensors
+    from stable_ops.optim import stagnation as compute
+
+    values = load_tensors(weights)
+    steps = None if gradients is None else load_tensors(gradients)
+    if steps is not None and len(values) == len(steps) == 1:
+        steps = dict(zip(values, steps.values(), strict=True))  # a .npy file names its tensor after itself
+    report = compute(values, steps, lr=lr, format=format, allowed=allowed)
+    lines = [[t.name, t.size, t.stuck, t.stuck / max(1, t.size), t.half_ulps] for t in report.tensors]
+    over = f"{report.share:.3%} of the weights do not move, more than {max_share}"
+    return Report(
+        fields=report.to_dict(),
+        tables=[
+            Table(
+                f"One step of {lr:g} in {report.format}",
+                ["tensor", "updated", "stuck", "share", "median update, half ulps"],
+                lines,
+            )
+        ],
+        notes=[
+            f"{report.stuck} of {report.size} weights with an update stay put ({report.share:.1%}).",
+            f"At most {allowed:.1%} do with a learning rate above {report.lr_needed:g}, or in "
+            f"{report.format_needed or 'no format that is known'} at this one.",
+        ],
+        over_limit=over if max_share is not None and report.share > max_share else None,
+    )
 
 
 @command(app, examples=["stable-ops qr --condition 1e6 --dtype float32"])
@@ -192,19 +321,58 @@ def bench(
     return Report(fields=report.to_dict(), tables=tables, notes=notes, over_limit=failed)
 
 
+@command(app, examples=["stable-ops faults", "stable-ops faults --against rms_norm --json"])
+def faults(
+    against: Annotated[str | None, typer.Option(help="Only those of one operator.")] = None,
+) -> Report:
+    """Let `check` try its planted faults, each a kernel with one mistake; exit code 1 if one passes."""
+    from stable_ops.testing import check as try_kernel
+    from stable_ops.testing.faults import FAULTS
+
+    planted = [fault for fault in FAULTS if against in (None, fault.op)]
+    if not planted:
+        raise BadInput(
+            f"no fault is planted in {against!r}: use one of {', '.join({f.op: 0 for f in FAULTS})}"
+        )
+    rows: list[dict[str, Any]] = []
+    with progress("faults") as tick:
+        for i, fault in enumerate(planted, start=1):
+            found = try_kernel(fault.function, against=fault.op, max_ulp=0.5, max_failures=1).failures
+            by = (
+                {"found_by": found[0].sort, "case": found[0].case}
+                if found
+                else {"found_by": None, "case": None}
+            )
+            rows.append({"op": fault.op, "name": fault.name, "mistake": fault.mistake, **by})
+            tick(i, len(planted))
+    missed = [row for row in rows if row["found_by"] is None]
+    share = 1 - len(missed) / len(rows)
+    headers = ["op", "mistake", "found_by", "case"]
+    return Report(
+        fields={"faults": rows, "found": len(rows) - len(missed), "share": share},
+        tables=[Table("Planted faults", headers, [[row[key] for key in headers] for row in rows])],
+        notes=[f"{len(rows) - len(missed)} of {len(rows)} found: {share:.0%}."],
+        over_limit=f"{len(missed)} planted faults pass the trial" if missed else None,
+    )
+
+
 @command(
     app,
     examples=[
         "stable-ops audit my_model:example",
         "stable-ops audit my_model:example --format fp8_e4m3fn --accumulator same --json",
+        "stable-ops audit reference",
+        "stable-ops audit activations.npz",
     ],
 )
 def audit(
     subject: Annotated[
         str,
         typer.Argument(
-            metavar="MODULE:OBJECT",
-            help="A function without parameters that returns (torch module, inputs). It is imported and run.",
+            metavar="SUBJECT",
+            help="MODULE:OBJECT, a function without parameters that returns (torch module, inputs), imported "
+            "and run; a checkpoint (folder, .gguf, .bin, 'reference'), run on text; or a file of tensors "
+            "(.npz, .npy, .safetensors).",
         ),
     ],
     format: Annotated[
@@ -212,25 +380,36 @@ def audit(
         typer.Option(help="fp16, bf16, fp8_e4m3fn or fp8_e5m2; repeat. [default: fp16 bf16]"),
     ] = None,
     accumulator: Annotated[str, typer.Option(help="Of sums inside an operation: fp32 or same.")] = "fp32",
+    text: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Text for a checkpoint. [default: bundled]")
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=1, max=8192, help="How much of the text is run.")] = 128,
     max_hazards: Annotated[int | None, typer.Option(min=0, help="Exit code 1 if there are more.")] = None,
 ) -> Report:
-    """Predict from one float32 run of a torch module where narrow formats lose its digits."""
+    """Predict from one float32 run of a torch module, or from tensors, where narrow formats lose digits."""
     from stable_ops.audit import audit as run_audit
-    from stable_ops.audit import load_subject
+    from stable_ops.audit import audit_tensors, load_checkpoint, load_subject, load_tensors
+    from stable_ops.audit.subjects import kind_of
 
-    module, inputs = load_subject(subject)
     options: dict[str, Any] = {"formats": format or ["fp16", "bf16"], "accumulator": accumulator}
-    report = run_audit(module, *inputs, **options)
+    kind = kind_of(subject)
+    if kind == "tensors":
+        report = audit_tensors(load_tensors(subject), **options)
+    else:
+        loaded = load_checkpoint(subject, text=text, tokens=tokens) if kind == "checkpoint" else None
+        module, inputs = loaded or load_subject(subject)
+        report = run_audit(module, *inputs, **options)
     lines = [
         [h.where, h.op, h.tensor, h.kind, h.format, h.bits_lost, h.safe_dtype, h.fix] for h in report.hazards
     ]
     headers = ["where", "op", "tensor", "kind", "format", "bits lost", "safe", "fix"]
     count = len(report.hazards)
     over = f"{count} hazards, more than {max_hazards}"
+    judged = "tensors" if kind == "tensors" else "operations, on these inputs"
     return Report(
         fields=report.to_dict(),
         tables=[Table(f"Hazards of {subject}", headers, lines)] if lines else [],
-        notes=[f"{count} hazards in {report.operations} operations, on these inputs."],
+        notes=[f"{count} hazards in {report.operations} {judged}."],
         over_limit=over if max_hazards is not None and count > max_hazards else None,
     )
 

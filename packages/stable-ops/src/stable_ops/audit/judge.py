@@ -71,7 +71,7 @@ def underflow(magnitudes: Array, format: Format) -> Loss | None:
     if np.count_nonzero(magnitudes < format.min_normal) < ZERO_SHARE * max(1, count):
         return None
     stored = rounded(magnitudes, format)
-    small = np.count_nonzero(stored < format.min_normal) / count
+    small = int(np.count_nonzero(stored < format.min_normal)) / count
     if np.count_nonzero(stored == 0) < ZERO_SHARE * count and small < SUBNORMAL_SHARE:
         return None
     lost = np.clip(math.log2(format.min_normal) - np.log2(magnitudes), 0, precision(format))

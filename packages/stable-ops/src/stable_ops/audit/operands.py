@@ -93,6 +93,16 @@ def _dims(plain: str, x: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, 
     return list(given) if isinstance(given, (list, tuple)) and given else list(range(x.ndim))
 
 
+def inputs_overflow(operands: Operands, format: Format) -> bool:
+    """Whether what was sampled of the operands does not fit the format."""
+    for values in (*(operands.pair or ()), operands.argument, operands.rows):
+        if values is not None and values.size:
+            magnitudes = np.abs(values)
+            if judge.overflows(float(magnitudes.max(where=magnitudes < MASK, initial=0.0)), format):
+                return True
+    return False
+
+
 def row_losses(operands: Operands, format: Format, *, same_accumulator: bool) -> list[Loss | None]:
     """What the format does to the operation when its operands are stored in it."""
     if operands.pair is not None:

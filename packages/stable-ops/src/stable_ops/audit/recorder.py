@@ -19,7 +19,7 @@ from mfi_command import BadInput
 from stable_ops.audit import judge
 from stable_ops.audit.fixes import fix_of
 from stable_ops.audit.judge import Loss
-from stable_ops.audit.operands import Operands, operands_of, row_losses
+from stable_ops.audit.operands import Operands, inputs_overflow, operands_of, row_losses
 from stable_ops.audit.report import AuditReport, Hazard
 from stable_ops.audit.sample import (
     Sampler,
@@ -159,17 +159,25 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         wide = "fp64" if infinite else "fp32"
         for format in self.formats:
             for loss in losses(format, made_here=True):
-                self._keep(op, tensor, loss, format, lambda f: not losses(f, made_here=False), wide)
+                self._keep(
+                    op,
+                    tensor,
+                    loss,
+                    format,
+                    lambda f: not (inputs_overflow(operands, f) or losses(f, made_here=False)),
+                    wide,
+                )
 
     def judge_rows(self, op: str, tensor: str, operands: Operands) -> None:
         """Judge what an operation would do to rows, without its result."""
         for format in self.formats:
             for loss in row_losses(operands, format, same_accumulator=self.same_accumulator and op == "sum"):
                 if loss:
-                    self._keep(op, tensor, loss, format, lambda f: not any(self._losses(operands, f)), "fp32")
+                    self._keep(op, tensor, loss, format, lambda f: self._safe(operands, f), "fp32")
 
-    def _losses(self, operands: Operands, format: Format) -> list[Loss | None]:
-        return row_losses(operands, format, same_accumulator=self.same_accumulator)
+    def _safe(self, operands: Operands, format: Format) -> bool:
+        found = row_losses(operands, format, same_accumulator=self.same_accumulator)
+        return not (inputs_overflow(operands, format) or any(found))
 
     def _keep(
         self, op: str, tensor: str, loss: Loss, format: Format, safe: Callable[[Format], bool], wide: str

@@ -35,7 +35,7 @@ class Accumulation:
     stagnated_at : int or None
         How many values had been added when the sum stopped changing although nonzero values were still
         to come; for "blocked" how many had been read when the first of the running sums did. None if it
-        kept changing, and for "pairwise", which has no running sum.
+        kept changing, for "pairwise", which has no running sum, and for stochastic rounding.
     format, accumulator, order, rounding : str
     count : int
         Number of values.
@@ -154,7 +154,9 @@ def accumulate_dot(
     Accumulation
         `exact` is the sum of the exact products of the stored values.
 
-    Notes ----- To first order :math:`|sum - exact| \\le c\\,u \\sum|x_i y_i|` with the c of `accumulate`,
+    Notes
+    -----
+    To first order :math:`|sum - exact| \\le c\\,u \\sum|x_i y_i|` with the c of `accumulate`,
     plus 1 where products are rounded; relative to the result that is c u times the condition :math:`\\sum|x_i
     y_i| / |x^T y|`. Products of two numbers of at most 26 significant bits are exact in float64. Source:
     Higham, section 3.1.
@@ -248,7 +250,8 @@ def _report(
         sum=result,
         exact=_to_float(exact),
         relative_error=_relative_error(result, exact),
-        stagnated_at=stagnated_at,
+        # Stochastically, any later value may still move the sum.
+        stagnated_at=None if to.rounding == "stochastic" else stagnated_at,
         format=target.name,
         accumulator=to.target.name,
         order=order,

@@ -1,10 +1,13 @@
-"""Formats that a user describes in a TOML file."""
+"""What a user gives as a file: formats in TOML, rows of numbers."""
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mfi_command import BadInput
 from stable_ops.fp.formats import Format
@@ -71,3 +74,28 @@ def _read(name: str, table: Any, path: str | Path) -> Format:
     if any(isinstance(value, bool) or not isinstance(value, int) for value in numbers.values()):
         raise BadInput(f"{path}, [{name}]: bits and bias must be whole numbers, got {numbers}")
     return Format(name, specials=table.get("specials", "ieee"), **numbers)
+
+
+def read_values(path: str | Path) -> NDArray[np.float64]:
+    """The numbers of a .npy file, or of text (one or more a line, commas or blanks between), as one row.
+
+    Raises
+    ------
+    BadInput
+        Another format, Python objects, text that is no number, no number at all.
+    OSError
+        A file that cannot be read.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".npy":
+            loaded = np.asarray(np.load(path, allow_pickle=False)).astype(np.float64).reshape(-1)
+        else:
+            words = path.read_text(encoding="utf-8").replace(",", " ").split()
+            loaded = np.array([float(word) for word in words], dtype=np.float64)
+    except (ValueError, EOFError, TypeError) as error:
+        reason = f"{error}".splitlines()[0]
+        raise BadInput(f"{path} holds no row of numbers: {reason}; give text or a .npy file") from error
+    if not loaded.size:
+        raise BadInput(f"{path} is empty: give at least one number")
+    return loaded
