@@ -139,7 +139,9 @@ def round_to_blocks(
     -------
     Blocks
 
-    Notes ----- MX: the scale is :math:`2^{\\lfloor\\log_2 \\max|x|\\rfloor - e_{max}}` with :math:`e_{max}`
+    Notes
+    -----
+    MX: the scale is :math:`2^{\\lfloor\\log_2 \\max|x|\\rfloor - e_{max}}` with :math:`e_{max}`
     the exponent of the largest element number, kept within :math:`2^{\\pm127}`; elements are :math:`RN(x /
     scale)` and saturate, so the largest of a block may lose up to an eighth (e4m3: 480 of its 2^9 range are
     left as 448). A block of zeros has the scale :math:`2^{-127}`. With a NaN or an infinity in it the scale

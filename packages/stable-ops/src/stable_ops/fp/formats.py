@@ -38,7 +38,9 @@ class Format:
     exponent_bias : int, optional
         Subtracted from the stored exponent; :math:`2^{E-1} - 1` unless given, :math:`2^{E-1}` for "fnuz".
 
-    Notes ----- With bias b, a normal number is :math:`(-1)^s\\, 2^{e-b}\\, (1 + f/2^M)`, a subnormal
+    Notes
+    -----
+    With bias b, a normal number is :math:`(-1)^s\\, 2^{e-b}\\, (1 + f/2^M)`, a subnormal
     :math:`(-1)^s\\, 2^{1-b}\\, f/2^M`. Sources: IEEE 754-2019 section 3; OCP 8-bit Floating Point
     Specification (e4m3 is "fn", e5m2 "ieee"); OCP Microscaling Formats 1.0 (e2m1, e2m3, e3m2 are "finite",
     the scale e8m0 "fnu"); Noune et al., 8-bit numerical formats for deep neural networks (2022), for "fnuz".

@@ -43,7 +43,9 @@ def round_to(x: Any, format: str | Format, *, rounding: Rounding = "nearest", se
         Numbers of the format. float32 and float64 keep their dtype (a tensor its device), everything
         else comes back as float64, so that no second rounding can happen.
 
-    Notes ----- :math:`y = q\\,\\mathrm{rint}(x/q)`, with :math:`q` the distance of the format's numbers
+    Notes
+    -----
+    :math:`y = q\\,\\mathrm{rint}(x/q)`, with :math:`q` the distance of the format's numbers
     around x, a power of two, so both the quotient and the product are exact; `floor` of the magnitude instead
     of `rint` toward zero, and of the magnitude plus a uniform number of 53 bits stochastically. Subnormals
     are kept. Beyond `max` the format's own rule holds: infinity (IEEE formats), NaN (e4m3fn), the largest

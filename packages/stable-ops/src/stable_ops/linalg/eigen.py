@@ -128,7 +128,7 @@ def inverse_iteration(
 
     Notes
     -----
-    One LU factorisation, then :math:`2n^2` a step. Converges as the ratio of the distances of the
+    Cost: one LU factorisation, then :math:`2n^2` a step. Converges as the ratio of the distances of the
     nearest and second nearest eigenvalue from the shift. A shift that is an eigenvalue to the last bit makes
     A - shift singular; it is moved by :math:`2^{-52}\\|A\\|_F`, which the method bears: the solution is
     then dominated by the wanted vector. Source: Peters, Wilkinson, Inverse iteration, ill-conditioned

@@ -103,7 +103,9 @@ def stagnation(
     -------
     Stagnation
 
-    Notes ----- A weight is stuck where :math:`|\\eta g|` is below half of the distance to the next number in
+    Notes
+    -----
+    A weight is stuck where :math:`|\\eta g|` is below half of the distance to the next number in
     its direction (half an ulp, a quarter toward zero from a power of two), or at it with w even. With weights
     of size 1 and a relative update of 1e-3 that is most of them in bf16 (half an ulp: 2^-9 to 2^-8). Moments
     and master weights in float32, or stochastic rounding (`round_to(..., rounding="stochastic")`), whose mean
