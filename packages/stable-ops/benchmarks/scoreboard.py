@@ -86,14 +86,14 @@ def where(rows: Sequence[Row], **fields: Any) -> list[Row]:
 def lowest(rows: Sequence[Row], first: int, last: int) -> str:
     """The worst share over lengths of first..last."""
     shares = [share(row) for row in rows if first <= row["shape"][1] <= last]
-    return f"{min(shares):.2f}" if shares else ""
+    return f"{min(shares):.2f}" if shares else "-"
 
 
 def ulps(value: float | None) -> str:
     """Enough digits to see what is above one half."""
     if value is None or value == float("inf"):
         return "wrong NaN or infinity"
-    return f"{value:.4f}" if value < 1 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+    return f"{value:.5f}" if value < 1 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
 def part(wrong: int, outputs: int) -> str:
@@ -127,27 +127,24 @@ def bits(rows: Sequence[Row]) -> str:
     return f"no, {count} of {sum(len(row['batches']) for row in rows)}" if count else "yes"
 
 
-def glance(run: Run, dtype: str) -> str:
-    """Speed, error and invariance of every operator and library, one line each."""
+def glance(run: Run, op: str, dtype: str) -> str:
+    """Speed, error and invariance of an operator in each library."""
+    speed, judged = where(run["rows"], op=op, dtype=dtype), where(run["accuracy"], op=op, dtype=dtype)
+    spans = ((128, 512), (1024, 1024), (4096, 32_768), (65_536, 262_144))
+    any_length = len({row["shape"][1] for row in speed}) == 1
     lines = []
-    speed = where(run["rows"], dtype=dtype)
-    judged = where(run["accuracy"], dtype=dtype)
-    for op in operators(judged):
-        for name in named([*where(speed, op=op), *where(judged, op=op)]):
-            key = {"op": op, "backend": name}
-            rows = where(speed, **key)
-            spans = ((128, 512), (1024, 1024), (4096, 32_768), (65_536, 262_144))
-            if len({row["shape"][1] for row in where(speed, op=op)}) == 1:
-                cells = ["", "", lowest(rows, 1, 2**20), ""]
-            else:
-                cells = [lowest(rows, *span) for span in spans]
-            same = bits(where(run["invariance"], dtype=dtype, **key))
-            trials = where(run["trials"], dtype=dtype, **key)
-            found = str(trials[0]["failures"]) if trials else ""
-            lines.append([f"{op}, {TITLES[name]}", *cells, *errors(where(judged, **key)), same, found])
-    header = ["operator, library", "N 128 to 512", "1024", "4096 to 32,768", "65,536 to 262,144"]
-    header += ["max ulp", "misrounded", "near ties", "same bits in any batch", "trial failures"]
-    return table(header, lines)
+    for name in named([*speed, *judged]):
+        rows = where(speed, backend=name)
+        shares = [lowest(rows, *span) for span in (((1, 2**20),) if any_length else spans)]
+        same = bits(where(run["invariance"], op=op, dtype=dtype, backend=name))
+        trials = where(run["trials"], op=op, dtype=dtype, backend=name)
+        found = str(trials[0]["failures"]) if trials else ""
+        ulp, wrong, ties = errors(where(judged, backend=name))
+        lines.append(
+            [TITLES[name], " / ".join(shares), ulp, f"{wrong}; {ties}" if ties else wrong, same, found]
+        )
+    lengths = "share of copy" if any_length else "N to 512 / 1024 / 32,768 / 262,144"
+    return table([op, lengths, "max ulp", "misrounded; near ties", "same bits", "trials failed"], lines)
 
 
 def by_length(run: Run, op: str, dtype: str) -> str:
@@ -259,10 +256,12 @@ def gpu_part(run: Run) -> Iterator[str]:
     yield f"{origin(run)} A copy of 512 MiB moves {copied(run, 'bfloat16')} (bytes read and written)."
     yield "## At a glance, bfloat16"
     yield GLANCE
-    yield glance(run, "bfloat16")
-    if where(run["accuracy"], dtype="float32"):
+    for op in operators(where(run["accuracy"], dtype="bfloat16")):
+        yield glance(run, op, "bfloat16")
+    if judged := where(run["accuracy"], dtype="float32"):
         yield "## At a glance, float32"
-        yield glance(run, "float32")
+        for op in operators(judged):
+            yield glance(run, op, "float32")
     dtypes = [d for d in ("bfloat16", "float16", "float32") if where(run["rows"], dtype=d)]
     for dtype in dtypes:
         yield f"## Speed by length, {dtype}"
@@ -307,14 +306,15 @@ nothing is left in L2; inputs rotate over three sets of 512 MiB. Times are betwe
 medians of 51 rounds, compilation left out. Bytes are the operator's own: inputs once, outputs once.
 logsumexp and sampling, which only read, are measured against the fastest of several kernels that
 only read."""
-GLANCE = """Speed is the lowest share of copy bandwidth over these lengths (logsumexp: of read bandwidth).
-Errors are over all classes of inputs: normal, scale 10, mean 1000, and for gelu and silu all 65,536
-inputs; "near ties" is the share misrounded among outputs whose exact value lies within 1/256 ulp of
-a tie, where half is what a coin gives. Bits: a row alone and in batches of up to 2,048, "no, 3 of
-35" where 3 batch sizes changed bits. Trial failures: what `stable-ops check` reports at a limit of
-one ulp (masks, NaN, overflow, layouts). Errors of thousands of ulp are those of small results,
-relative to these results: GELU's tail, in bfloat16 LayerNorm's near the mean (in float32 its ulp is
-at least that of 1)."""
+GLANCE = """Four shares of copy bandwidth (logsumexp: of read bandwidth): the lowest over rows of
+128 to 512 numbers, of 1024, of 4096 to 32,768 and of 65,536 to 262,144. Errors are over all classes
+of inputs: normal, scale 10, mean 1000, and for gelu and silu all 65,536 inputs; "near ties" is the
+share misrounded among outputs whose exact value lies within 1/256 ulp of a tie, where half is what
+a coin gives. Same bits: a row alone and in batches of up to 2,048; "no, 3 of 35" where 3 batch
+sizes changed bits. Trials failed: what `stable-ops check` reports at a limit of one ulp (masks,
+NaN, overflow, layouts). Errors of thousands of ulp are those of small results, relative to these
+results: GELU's tail, in bfloat16 LayerNorm's near the mean (in float32 its ulp is at least that of
+1)."""
 GOAL = "The goals were set before anything was measured; stable-ops' share is bold where it reaches its goal."
 SAMPLING = """Milliseconds, and how often the logits could have been read in that time. stable-ops draws
 from the exact nucleus; FlashInfer is its softmax followed by its sampler, torch a sort, a cumulative sum and

@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from stable_ops.bench import accuracy  # noqa: E402
+from stable_ops.bench.cases import ELEMENTWISE, ROW_OPS  # noqa: E402
 from stable_ops.bench.peers import Variant, torch_functions  # noqa: E402
 from stable_ops.testing import (  # noqa: E402
     error_ulp,
@@ -42,7 +43,7 @@ def test_what_is_near_a_tie():
     assert near.tolist() == [True, True, False, False, False]
 
 
-@pytest.mark.parametrize("op", oracles.ORACLES)
+@pytest.mark.parametrize("op", ROW_OPS + ELEMENTWISE)
 @pytest.mark.parametrize("kind", accuracy.KINDS)
 def test_truth_is_the_oracles(op, kind):
     draw = accuracy._drawer("float32", 3)

@@ -17,6 +17,11 @@ NUMPY = ("stable_ops/numpy", "scipy", "numpy")
 SMALL = {"elements": 2**14, "calls": 3, "backends": NUMPY}
 
 
+@pytest.fixture(autouse=True)
+def few_judged(monkeypatch):
+    monkeypatch.setattr(cpu, "_JUDGED", 2**13)
+
+
 def test_points():
     points = plan(["softmax", "gelu", "top_p"], [128, 1024, 8192], ["bfloat16"], elements=2**24)
     assert points[:3] == tuple(Point("softmax", 2**24 // n, n, "bfloat16") for n in (128, 1024, 8192))
