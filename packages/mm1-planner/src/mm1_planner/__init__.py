@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from mm1_planner.dispersion import Burstiness, Dispersion, burstiness
     from mm1_planner.expression import evaluate
     from mm1_planner.intervals import Estimate
+    from mm1_planner.llm.iteration import Replica, tabulated
+    from mm1_planner.llm.simulation import LlmSimulation, simulate_llm
     from mm1_planner.models.answer import LEVELS, METRICS, Answer
     from mm1_planner.models.erlang import erlang_b, erlang_c
     from mm1_planner.models.erlang_a import ErlangA
@@ -48,6 +50,7 @@ _HOMES = {
     "Exponential": "mm1_planner.service",
     "Gamma": "mm1_planner.service",
     "LEVELS": "mm1_planner.models.answer",
+    "LlmSimulation": "mm1_planner.llm.simulation",
     "Lognormal": "mm1_planner.service",
     "METRICS": "mm1_planner.models.answer",
     "MDc": "mm1_planner.models.mdc",
@@ -58,6 +61,7 @@ _HOMES = {
     "MMcK": "mm1_planner.models.mmck",
     "Plan": "mm1_planner.planning",
     "Point": "mm1_planner.planning",
+    "Replica": "mm1_planner.llm.iteration",
     "Service": "mm1_planner.service",
     "Simulation": "mm1_planner.simulation",
     "Slo": "mm1_planner.slo",
@@ -74,8 +78,10 @@ _HOMES = {
     "plan": "mm1_planner.planning",
     "read_trace": "mm1_planner.trace",
     "simulate": "mm1_planner.simulation",
+    "simulate_llm": "mm1_planner.llm.simulation",
     "solve": "mm1_planner.solution",
     "stream": "mm1_planner.streams",
+    "tabulated": "mm1_planner.llm.iteration",
 }
 
 __all__ = [
@@ -92,6 +98,7 @@ __all__ = [
     "Estimate",
     "Exponential",
     "Gamma",
+    "LlmSimulation",
     "Lognormal",
     "MDc",
     "MGc",
@@ -99,6 +106,7 @@ __all__ = [
     "MMcK",
     "Plan",
     "Point",
+    "Replica",
     "Service",
     "Simulation",
     "Slo",
@@ -115,8 +123,10 @@ __all__ = [
     "plan",
     "read_trace",
     "simulate",
+    "simulate_llm",
     "solve",
     "stream",
+    "tabulated",
 ]
 
 

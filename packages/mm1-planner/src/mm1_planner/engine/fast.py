@@ -31,7 +31,8 @@ def simulate_fast(
     return waits, sojourns
 
 
-def _compiled(function: Callable[..., None]) -> Callable[..., None]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function compiled without the interpreter lock, kept on disk where there is a place for it."""
     compiler: Callable[..., Any] = numba.njit
     try:
         return compiler(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
@@ -40,7 +41,7 @@ def _compiled(function: Callable[..., None]) -> Callable[..., None]:
         return compiler(nogil=True)(function)  # type: ignore[no-any-return]
 
 
-@_compiled
+@compiled
 def _one_server(gaps: np.ndarray, services: np.ndarray, waits: np.ndarray, sojourns: np.ndarray) -> None:
     # Times on one clock, not Lindley's differences: the roundings are then those of an event simulation.
     now, free = 0.0, 0.0
@@ -52,7 +53,7 @@ def _one_server(gaps: np.ndarray, services: np.ndarray, waits: np.ndarray, sojou
         sojourns[i] = free - now
 
 
-@_compiled
+@compiled
 def _many_servers(
     gaps: np.ndarray,
     services: np.ndarray,
