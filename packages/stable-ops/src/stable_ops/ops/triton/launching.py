@@ -1,0 +1,32 @@
+"""Launches without the compiler's own look-up, which inspects every argument of every call.
+
+What Triton compiles depends on the constants, the types of the arguments, and whether pointers and integers
+are multiples of 16. The callers' pointers always are; the rest belongs to the key under which they keep a
+`Launch`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Launch:
+    """A kernel with its constants, in the order of its signature after the arguments.
+
+    One for each device and each set of types and integers that are not marked `do_not_specialize`.
+    """
+
+    __slots__ = ("_compiled", "_constants", "_kernel", "_values", "_warps")
+
+    def __init__(self, kernel: Any, *, warps: int, **constants: Any) -> None:
+        self._kernel, self._warps, self._constants = kernel, warps, constants
+        self._values = tuple(constants.values())
+        self._compiled: Any = None
+
+    def __call__(self, programs: int, *arguments: Any) -> None:
+        """Run that many programs on the current stream of the current device."""
+        if self._compiled is None:
+            # The interpreter answers None, and is asked again.
+            self._compiled = self._kernel[(programs,)](*arguments, **self._constants, num_warps=self._warps)
+        else:
+            self._compiled[(programs, 1, 1)](*arguments, *self._values)

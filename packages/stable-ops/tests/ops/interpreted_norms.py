@@ -1,0 +1,101 @@
+"""Run by test_triton_norms.py with TRITON_INTERPRET=1: the norms on CPU tensors against the float64 form."""
+
+import warnings
+
+import torch
+
+import stable_ops
+from stable_ops.ops.triton import norms
+from stable_ops.ops.triton.norms import Plan
+from stable_ops.testing import error_ulp
+
+warnings.simplefilter("ignore")  # NaN and infinity are meant here, and numpy warns of them
+generator = torch.Generator().manual_seed(0)
+INF, NAN = float("inf"), float("nan")
+FORMS = ("layer_norm", "rms_norm", "hf", "gemma")
+
+
+def draw(*shape, dtype, scale=1.0):
+    return (torch.randn(shape, generator=generator) * scale).to(dtype)
+
+
+def both(form, x, w, b, eps):
+    """A kernel's answer and that of the numpy form."""
+    given = [None if v is None else v.numpy() for v in (x, w, b)]
+    if form == "layer_norm":
+        ours = norms.layer_norm(x, w, b, eps=eps, axis=-1)
+        return ours, torch.from_numpy(stable_ops.layer_norm(*given, eps=eps))
+    name = form if form in ("hf", "gemma") else "exact"
+    ours = norms.rms_norm(x, w, eps=eps, form=name, axis=-1, offset=1.0 if form == "gemma" else 0.0)
+    return ours, torch.from_numpy(stable_ops.rms_norm(*given[:2], eps=eps, form=name))
+
+
+def special(length, dtype):
+    """Rows far from their first number, with rational roots, of equal numbers, with what is not finite."""
+    x = 3 + draw(14, length, dtype=dtype, scale=2.0)
+    x[1] = torch.sign(x[1])
+    x[2, 1:] = 0
+    x[3] = 0
+    x[4] = 7
+    x[5, 0] = INF
+    x[6, -1] = NAN
+    x[7] *= 2.0**-20
+    x[8, 0] = 60000
+    x[9] += 10000 if dtype == torch.float32 else 1000
+    x[10, 0] -= 1000
+    x[11, ::2], x[11, 1::2] = 2.0, -4.0
+    return x
+
+
+def vectors(length, dtype):
+    w, b = 1 + draw(length, dtype=dtype, scale=0.5), draw(length, dtype=dtype)
+    if length > 4:
+        w[1], w[2], w[3], b[2], b[4] = 60000, INF, 0, 65504, NAN
+    return w, b
+
+
+def judge(form, y, exact):
+    """The same bits, any NaN being as good as another; in float32 two of a few thousand may differ."""
+    assert y.dtype == exact.dtype
+    assert y.shape == exact.shape
+    differ = (y != exact) & ~(y.isnan() & exact.isnan())
+    places = differ.nonzero().tolist()
+    if y.dtype == torch.float32:
+        close = error_ulp(y[differ], exact[differ].double().numpy(), floor=1.0) if places else 0.0
+        assert len(places) <= 2, (form, y.shape, places[:5])
+        assert close <= 1.0, (form, places)
+    else:
+        assert not places, (form, y.dtype, y.shape, places[:5], y[differ][:5], exact[differ][:5])
+    return 1
+
+
+def main():
+    cases = 0
+    for dtype, length in ((torch.float16, 5), (torch.float16, 129), (torch.float32, 129)):
+        x = special(length, dtype)
+        w, b = vectors(length, dtype)
+        for form in FORMS:
+            # Without eps the roots of some rows are rational.
+            cases += judge(form, *both(form, x, w, b, 0.0 if length > 5 else 1e-5))
+        cases += judge("layer_norm", *both("layer_norm", x[:3], None, b.float(), 1e300))
+        cases += judge("rms_norm", *both("rms_norm", x[:4], w, b, 1e-310))
+    # Where a tile has several rows, none has other bits for its neighbours' sake.
+    x, w = special(5, torch.float16), vectors(5, torch.float16)[0]
+    y = norms.rms_norm(x, w, eps=0.0, form="exact", axis=-1)
+    for row in range(len(x)):
+        alone = norms.rms_norm(x[row : row + 1], w, eps=0.0, form="exact", axis=-1)
+        assert torch.equal(alone.nan_to_num(7.0), y[row : row + 1].nan_to_num(7.0))
+    # A short row read in pieces, as the kernel for long ones reads it.
+    norms.plan = lambda length, **_: Plan(64, warps=1)
+    norms._launch.cache_clear()
+    x = special(130, torch.float16)
+    w, b = vectors(130, torch.float16)
+    for form in FORMS:
+        cases += judge(form, *both(form, x, w, b, 1e-5))
+    x = draw(4, 6, 5, dtype=torch.float16)
+    moved = norms.layer_norm(x.movedim(-1, 0), None, None, eps=1e-5, axis=0).movedim(0, -1)
+    assert torch.equal(moved, norms.layer_norm(x, None, None, eps=1e-5, axis=-1))
+    print(f"{cases} cases passed")
+
+
+main()

@@ -1,0 +1,42 @@
+"""The Triton kernels of the norms under Triton's interpreter, on the CPU, and how they are launched."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
+
+TRIAL = Path(__file__).parent / "interpreted_norms.py"
+
+
+def test_norms_under_the_interpreter():
+    """In a process of its own: the interpreter is chosen when Triton is imported."""
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, TRIAL], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "cases passed" in done.stdout
+
+
+def test_every_length_has_a_launch():
+    from stable_ops.ops.triton import exchange
+    from stable_ops.ops.triton.norms import plan
+
+    for centre in (False, True):
+        for length in (1, 2, 3, 64, 1000, 1024, 1025, 8192, 32768, 32769, 65537, 2**18, 2**20, 2**24):
+            chosen = plan(length, centre=centre, processors=132)
+            assert chosen.rows == 0 or chosen.block >= length
+            assert chosen.parts == 1 or chosen.parts <= exchange.MOST_PARTS
+            assert (
+                chosen.parts == 1 or (chosen.parts - 1) * chosen.part < length <= chosen.parts * chosen.part
+            )
+            for number in (chosen.block, chosen.warps, chosen.rows or 1):
+                assert number & (number - 1) == 0
+            # A row is not shared by more programs than the device holds at once.
+            assert plan(length, centre=centre, processors=1).parts == 1
