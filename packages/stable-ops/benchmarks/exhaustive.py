@@ -129,15 +129,19 @@ def judge(tally: Tally, y: Any, truth: oracle.Truth, arguments: tuple[Any, ...])
     dtype = y.dtype
     near = oracle.near_tie(truth, dtype)
     wrong = oracle.differs(y, oracle.nearest(truth.value, dtype)) & ~near
-    errors = oracle.ulp_error(y, truth, dtype)
-    note(tally, y, wrong, errors, arguments, truth)
+    note(tally, y, wrong, off_ties(oracle.ulp_error(y, truth, dtype), near), truth)
     places = near.nonzero()
     tally.near += len(places)
     if len(places):
         settle_near(tally, y, places, arguments)
 
 
-def note(tally: Tally, y: Any, wrong: Any, errors: Any, arguments: tuple[Any, ...], truth: Any) -> None:
+def off_ties(errors: Any, near: Any) -> Any:
+    """Beside a tie either neighbour is half an ulp off, be it an infinity; balls say which is right."""
+    return torch.where(near, errors.clamp(max=0.5), errors)
+
+
+def note(tally: Tally, y: Any, wrong: Any, errors: Any, truth: Any) -> None:
     tally.checked += y.numel()
     tally.misrounded += int(wrong.sum())
     worst = float(errors.max())
@@ -219,8 +223,7 @@ def judge_hf(tally: Tally, y: Any, x: Any, weight: Any) -> None:
     product = oracle.nearest(ratio.value, y.dtype) * weight.double()
     exact = oracle.Truth(product, torch.zeros_like(product))
     wrong = oracle.differs(y, oracle.nearest(product, y.dtype)) & ~near
-    errors = torch.where(near, 0.0, oracle.ulp_error(y, exact, y.dtype))
-    note(tally, y, wrong, errors, (x, weight), exact)
+    note(tally, y, wrong, off_ties(oracle.ulp_error(y, exact, y.dtype), near), exact)
     places = near.nonzero()
     tally.near += len(places)
     if len(places):
@@ -248,7 +251,7 @@ def check_codes(op: str, dtype: Any, i: int, tally: Tally, *, elements: int) -> 
         x = every_number(dtype)
         truth = oracle.UNARY[op](x)
         y = ours(op)(x)
-        note(tally, y, oracle.differs(y, exact), oracle.ulp_error(y, truth, dtype), (x,), truth)
+        note(tally, y, oracle.differs(y, exact), oracle.ulp_error(y, truth, dtype), truth)
         tally.settled = tally.by_balls = CODES
         return
     codes = torch.randint(0, CODES, (elements,), generator=generator(i), device=DEVICE)
@@ -289,7 +292,7 @@ def check_pairs(dtype: Any, i: int, tally: Tally, *, elements: int) -> None:
     truth = oracle.Truth(z, oracle.NEAR * z.abs())
     near = oracle.near_tie(truth, dtype)
     wrong = oracle.differs(y, oracle.nearest(z, dtype)) & ~near
-    note(tally, y, wrong, oracle.ulp_error(y, truth, dtype), (gate, up), truth)
+    note(tally, y, wrong, off_ties(oracle.ulp_error(y, truth, dtype), near), truth)
     places = near.nonzero()
     tally.near += len(places)
     if len(places):

@@ -1,0 +1,102 @@
+"""The places where the same properties are tried, and how often they were."""
+
+import functools
+import os
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from stable_ops.arrays import is_tensor
+from stable_ops.testing.library import library
+from stable_ops.testing.oracles import ours
+
+EXAMPLES = Counter()
+
+
+class Backend:
+    """Runs an operator of ours on arrays in one library and on one device.
+
+    `exact` says whether its bits are judged, or its logic alone: the interpreter rounds to bfloat16 in its
+    own way and fuses no multiply-add.
+    """
+
+    exact = True
+    longest = 2**20
+
+    def __init__(self, name, given):
+        self.name = name
+        self.given = given
+
+    def __call__(self, op, *arguments, layout="contiguous", **options):
+        return self.given.take(ours(op)(*(self.lay_out(a, layout) for a in arguments), **options))
+
+    def count(self, op):
+        """One more example."""
+        EXAMPLES[self.name, op] += 1
+
+    def lay_out(self, x, layout):
+        """The array in that layout: of numpy and torch those that both have, and reversed, repeated."""
+        if x.ndim < 2 or layout in ("contiguous", "strided", "transposed"):
+            return self.given.give(x, "contiguous" if x.ndim < 2 else layout)
+        if layout == "repeated":
+            row = self.given.give(x[:1])
+            return np.broadcast_to(row, x.shape) if self.name == "numpy" else row.expand(*x.shape)
+        reversed_ = np.ascontiguousarray(x[:, ::-1])
+        if self.name == "numpy":
+            return reversed_[:, ::-1]
+        return self.given.give(reversed_).flip(-1)  # torch knows no negative step, and copies
+
+
+class Interpreted(Backend):
+    """The Triton kernels on CPU tensors; Triton read TRITON_INTERPRET when it was imported."""
+
+    exact = False
+    longest = 5000
+
+
+@functools.cache
+def make(name):
+    if name == "numpy":
+        return Backend(name, library("numpy"))
+    torch = pytest.importorskip("torch")
+    if name == "torch":
+        return Backend(name, library("torch"))
+    pytest.importorskip("triton")
+    if name == "interpreter":
+        return Interpreted(name, library("torch"))
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    return Backend(name, library("torch", "cuda"))
+
+
+INTERPRETED = pytest.mark.skipif(
+    os.environ.get("TRITON_INTERPRET") != "1",
+    reason="test_interpreted.py starts these, with TRITON_INTERPRET=1",
+)
+PLACES = [
+    "numpy",
+    "torch",
+    pytest.param("interpreter", marks=INTERPRETED),
+    pytest.param("cuda", marks=pytest.mark.gpu),
+]
+
+
+@pytest.fixture(params=PLACES, scope="module")
+def backend(request):
+    """One after the other: numpy, torch on the CPU, the kernels interpreted, the kernels on a GPU."""
+    pytest.importorskip("ml_dtypes")
+    pytest.importorskip("flint")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "interpreter":
+            for module in ("softmax", "norms", "activations"):
+                patch.setattr(f"stable_ops.ops.{module}.has_kernels", lambda *x: all(map(is_tensor, x)))
+        yield make(request.param)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How many examples each place was given."""
+    for name in sorted({name for name, _ in EXAMPLES}):
+        counts = {op: count for (place, op), count in sorted(EXAMPLES.items()) if place == name}
+        detail = ", ".join(f"{op} {count}" for op, count in counts.items())
+        terminalreporter.write_line(f"examples on {name}: {sum(counts.values())} ({detail})")
