@@ -85,6 +85,15 @@ def test_a_slow_kernel_is_told_apart(monkeypatch):
     assert seconds["scipy"] > 0.02 > seconds["numpy"]
 
 
+def test_kernels_take_turns_in_an_order_that_shifts():
+    calls = []
+    entries = [
+        (Variant(name, lambda x, name=name: calls.append(name + x)), [("0",), ("1",)]) for name in "ab"
+    ]
+    cpu._in_turn(entries, 3)
+    assert calls[2:] == ["a0", "b0", "b1", "a1", "a0", "b0"]
+
+
 def test_extra_memory_is_that_of_the_call():
     operands = (np.zeros(2**16, dtype=np.float32),)
     assert cpu._extra_bytes(Variant("numpy", lambda x: x + 1), operands) < 2**12
