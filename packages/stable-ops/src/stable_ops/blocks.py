@@ -6,6 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,33 @@ from stable_ops.arrays import Float64, Operand, round_into
 BLOCK_ELEMENTS = 2**15
 # Below this a thread costs more than it brings.
 _ELEMENTS_WORTH_A_THREAD = 2**17
+
+
+@dataclass(frozen=True)
+class Loops:
+    """The loops over float64 in which libraries differ in speed; all may overwrite their argument.
+
+    Attributes
+    ----------
+    exp, erfc : callable
+        Errors of about one ulp.
+    softmax : callable, optional
+        Of rows, with sums in four lanes: good to n/4 ulp.
+    wide : bool
+        Whether the result stays in float64.
+    """
+
+    exp: Callable[[Float64], Float64]
+    erfc: Callable[[Float64], Float64]
+    softmax: Callable[[Float64], Float64] | None = None
+    wide: bool = False
+
+
+def numpy_loops(*, wide: bool) -> Loops:
+    """numpy's and SciPy's."""
+    from scipy.special import erfc
+
+    return Loops(exp=lambda x: np.exp(x, out=x), erfc=lambda x: erfc(x, out=x), wide=wide)
 
 
 def map_rows(

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from mfi_command import BadInput
 from stable_ops.arrays import Float64, has_kernels, unwrap, without_gradients
-from stable_ops.blocks import look_up, map_elements
-from stable_ops.fp.formats import BF16, FP16, FP64, Format
+from stable_ops.blocks import Loops, look_up, map_elements, numpy_loops
+from stable_ops.fp.formats import BF16, FP64, Format
 from stable_ops.fp.rounding import round_bfloat16
 from stable_ops.ops import tensors
+
+_Gate = Literal["gelu", "gelu_tanh", "silu"]
 
 
 def gelu(x: Any, *, approximate: Literal["none", "tanh"] = "none") -> Any:
@@ -39,7 +41,8 @@ def gelu(x: Any, *, approximate: Literal["none", "tanh"] = "none") -> Any:
     relative of a tie. The usual :math:`1 + \\mathrm{erf}(x/\\sqrt 2)` cancels for negative x and is zero
     below -5.5 in float32, where the truth is -1e-7; here the tail is
     :math:`\\tfrac{x}{2} e^{-x^2/2}\\,\\mathrm{erfcx}(-x/\\sqrt 2)`, with x squared in two parts. The tanh
-    form is :math:`x / (1 + e^{-2u})`, in float64 with a relative error of about :math:`(2|u| + 4)\\,2^{-53}`.
+    form is :math:`x / (1 + e^{-2u})`, in float64 with a relative error of at most about
+    :math:`(12|u| + 4)\\,2^{-53}`. Cost O(n); of 16-bit dtypes all 65,536 results are kept once computed.
 
     Raises
     ------
@@ -66,10 +69,31 @@ def gelu(x: Any, *, approximate: Literal["none", "tanh"] = "none") -> Any:
 
 
 def silu(x: Any) -> Any:
-    """:math:`x\\,\\sigma(x) = x / (1 + e^{-x})`, shapes, dtypes and limits as `gelu`.
+    """:math:`x\\,\\sigma(x) = x / (1 + e^{-x})`.
 
-    Computed in float64 with a relative error of about :math:`4\\cdot 2^{-53}`, rounded once; below zero as
-    :math:`x e^x / (1 + e^x)`, which does not overflow.
+    Parameters
+    ----------
+    x : numpy array or torch tensor, any shape
+
+    Returns
+    -------
+    numpy array or torch tensor
+        The shape, dtype and device of x. -0 at -inf (the limit), +inf at +inf, NaN at NaN.
+
+    Notes
+    -----
+    Computed in float64 with a relative error of at most about :math:`4\\cdot 2^{-53}` (and, of float64
+    inputs where :math:`e^x` is subnormal, :math:`|x|\\,2^{-1074}`), rounded once; far below zero as
+    :math:`x e^x`, which does not overflow. float32 arithmetic answers 0 from -89 on. Cost O(n).
+
+    Raises
+    ------
+    BadInput
+        A dtype that is not a float.
+
+    References
+    ----------
+    Elfwing, Uchibe, Doya, Sigmoid-weighted linear units (2018).
 
     Examples
     --------
@@ -94,7 +118,8 @@ def swiglu(gate: Any, up: Any) -> Any:
     Notes
     -----
     The composed `silu(gate) * up` of two 16-bit operations rounds twice and misses the nearest number in
-    about a quarter of the cases. Relative error before the rounding: about :math:`5\\cdot 2^{-53}`.
+    about a quarter of the cases. Relative error before the rounding: about :math:`5\\cdot 2^{-53}`. Cost
+    O(n).
 
     Raises
     ------
@@ -116,67 +141,74 @@ def swiglu(gate: Any, up: Any) -> Any:
         gate, up = without_gradients(gate, "gate"), without_gradients(up, "up")
         return kernels.swiglu(gate, up, _silu_float64)
     if tensors.fits(gate, up) and gate.shape == up.shape:
-        return tensors.swiglu(without_gradients(gate, "gate"), without_gradients(up, "up"))
+        detached = without_gradients(gate, "gate"), without_gradients(up, "up")
+        return tensors.map_elements(_silu_times(tensors.loops()), *detached)
     first, second = unwrap(gate, "gate"), unwrap(up, "up")
     if first.values.shape != second.values.shape:
         raise BadInput(f"gate {first.values.shape} and up {second.values.shape} differ: pass one shape")
-    silu_of = _gated("silu", first.format)
-    gate_of = silu_of if first.format == FP64 else lambda g: silu_of(_raised(g))
-    product = map_elements(lambda g, u: np.multiply(gate_of(g), u, out=u), first, second)
-    return first.like(product, own_dtype=True)
+    loops = numpy_loops(wide=first.format == FP64)
+    return first.like(map_elements(_silu_times(loops), first, second), own_dtype=True)
 
 
 def _silu_float64(x: Any) -> Any:
     """silu before its rounding."""
     operand = unwrap(x)
     with np.errstate(all="ignore"):
-        return operand.like(_gated("silu", operand.format)(_raised(operand.values.astype(np.float64))))
+        loops = numpy_loops(wide=operand.format == FP64)
+        return operand.like(_gated("silu", loops)(_raised(operand.values.astype(np.float64))))
+
+
+def _silu_times(loops: Loops) -> Callable[[Float64, Float64], Float64]:
+    silu_of = _gated("silu", loops)
+    if loops.wide:
+        return lambda gate, up: np.multiply(silu_of(gate), up, out=up)
+    return lambda gate, up: np.multiply(silu_of(_raised(gate)), up, out=up)
 
 
 def _raised(gate: Float64) -> Float64:
     """Finite gates from -700 on: below -745 float64 answers a silu of zero, whose product with inf is NaN."""
-    deep = (gate < -700.0) & (gate > -np.inf)
+    deep = gate < -700.0
     if deep.any():
-        gate[deep] = -700.0
+        gate[deep & (gate > -np.inf)] = -700.0
     return gate
 
 
-def _elementwise(name: tensors.Gate, x: Any) -> Any:
+def _elementwise(name: _Gate, x: Any) -> Any:
     if tensors.fits(x):
         x = without_gradients(x, "x")
-        if x.dtype.itemsize == 2:
-            table = _table(name, BF16 if "bfloat16" in str(x.dtype) else FP16)
-            return tensors.from_codes(look_up(table, tensors.codes(x)), x.dtype)
-        return tensors.activation(name, x)
+        format = tensors.format_of(x)
+        if format is not None:
+            return tensors.from_codes(look_up(_table(name, format), tensors.codes(x)), x.dtype)
+        return tensors.map_elements(_gated(name, tensors.loops()), x)
     operand = unwrap(x)
     if operand.values.dtype.itemsize == 2:
         codes = look_up(_table(name, operand.format), operand.values.view(np.uint16))
         return operand.like(codes.view(operand.values.dtype))
-    return operand.like(map_elements(_gated(name, operand.format), operand), own_dtype=True)
+    loops = numpy_loops(wide=operand.format == FP64)
+    return operand.like(map_elements(_gated(name, loops), operand), own_dtype=True)
 
 
 @functools.cache
-def _table(name: tensors.Gate, format: Format) -> NDArray[np.uint16]:
+def _table(name: _Gate, format: Format) -> NDArray[np.uint16]:
     """The results for all 65,536 numbers of a 16-bit format, as codes (128 KiB)."""
-    codes = np.arange(2**16, dtype=np.uint16)
+    codes, gated = np.arange(2**16, dtype=np.uint16), _gated(name, numpy_loops(wide=False))
     with np.errstate(all="ignore"):
         if format == BF16:
             x = (codes.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
-            return (round_bfloat16(_gated(name, format)(x)).view(np.uint32) >> 16).astype(np.uint16)
-        x = codes.view(np.float16).astype(np.float64)
-        return _gated(name, format)(x).astype(np.float16).view(np.uint16)
+            return (round_bfloat16(gated(x)).view(np.uint32) >> 16).astype(np.uint16)
+        return gated(codes.view(np.float16).astype(np.float64)).astype(np.float16).view(np.uint16)
 
 
-def _gated(name: tensors.Gate, format: Format) -> Callable[[Float64], Float64]:
+def _gated(name: _Gate, loops: Loops) -> Callable[[Float64], Float64]:
     """x times a distribution function of x; for formats narrower than float64, off their ties."""
     distribution = _DISTRIBUTIONS[name]
 
     def gated(x: Float64) -> Float64:
-        if format == FP64:
-            return np.where(np.isneginf(x), -0.0, x * distribution(x))
+        if loops.wide:
+            return np.where(np.isneginf(x), -0.0, x * distribution(x, loops))
         # Beyond, the share is zero: -0 is the limit, -inf times zero would be NaN.
         x = np.maximum(x, -2000.0)
-        return np.multiply(x, _off_ties(distribution(x), x), out=x)
+        return np.multiply(x, _off_ties(distribution(x, loops), x), out=x)
 
     return gated
 
@@ -196,10 +228,11 @@ def _off_ties(share: Float64, x: Float64) -> Float64:
     return share
 
 
-def _normal_distribution(x: Float64) -> Float64:
-    from scipy.special import erfc, erfcx
+def _normal_distribution(x: Float64, loops: Loops) -> Float64:
+    from scipy.special import erfcx
 
-    share: Float64 = 0.5 * erfc(x * -math.sqrt(0.5))
+    share: Float64 = loops.erfc(x * -math.sqrt(0.5))
+    share *= 0.5
     # The rounding of the argument is multiplied by x^2. exp(-x^2/2) is zero long before -40, while erfcx
     # times zero further out would be NaN.
     deep = x < -2.0
@@ -219,12 +252,12 @@ def _square(x: Float64) -> tuple[Float64, Float64]:
     return high, ((head * head - high) + 2.0 * head * rest) + rest * rest
 
 
-def _tanh_distribution(x: Float64) -> Float64:
-    return _logistic(2.0 * math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x))
+def _tanh_distribution(x: Float64, loops: Loops) -> Float64:
+    return _logistic(2.0 * math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x), loops)
 
 
-def _logistic(t: Float64) -> Float64:
-    share = np.exp(-t)
+def _logistic(t: Float64, loops: Loops) -> Float64:
+    share = loops.exp(-t)
     share += 1.0
     np.reciprocal(share, out=share)
     # exp(-t) overflows at -709, where the share is not yet zero.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -9,8 +11,11 @@ import numpy as np
 from mfi_command import BadInput
 from stable_ops.arrays import Float64, has_kernels, unwrap, without_gradients
 from stable_ops.blocks import map_rows
-from stable_ops.fp.formats import FP64, Format
+from stable_ops.fp.formats import FP64
 from stable_ops.ops import tensors
+
+# A dot product this long is good to a few ulp and has one order, however long the row is.
+_PIECE = 256
 
 
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-5, axis: int = -1) -> Any:
@@ -32,12 +37,12 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-
 
     Notes
     -----
-    The mean is a rounded one plus the mean of what remains, so :math:`x - \\mu` has a relative error of a
-    few :math:`2^{-53}` even where the mean is 10,000 standard deviations, and a row of equal values gives
-    exactly the bias. The result, computed in float64, is rounded once: before that the error is at most about
-    :math:`(8 + \\log_2 n)\\,2^{-53}(|y - b| + |b|)`. A float32 or 16-bit result is the correctly rounded one
-    except where the exact value is that close to a tie. Forming the variance as :math:`E[x^2] - \\mu^2` in
-    float32 instead loses :math:`2\\log_2(\\mu/\\sigma)` bits. With eps = 0 a row of equal values is 0/0,
+    The mean is a rounded one plus the mean of what remains, so :math:`x - \\mu` is off by a few
+    :math:`2^{-53}(|x - \\mu| + \\sigma)` even where the mean is 10,000 standard deviations, and a row of
+    equal values gives exactly the bias. The result, computed in float64, is rounded once: before that the
+    error is at most about :math:`(8 + \\log_2 n)\\,2^{-53}(|y - b| + |w| + |b|)`. A float32 or 16-bit result
+    is the correctly rounded one except where the exact value is that close to a tie. Forming the variance as
+    :math:`E[x^2] - \\mu^2` in float32 instead loses :math:`2\\log_2(\\mu/\\sigma)` bits. With eps = 0 a row of equal values is 0/0,
     NaN. For float64 rows with entries that differ by more than :math:`2^{50}` the small ones carry the
     error of the large. Cost O(n).
 
@@ -61,21 +66,18 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-
 
         return kernels.layer_norm(without_gradients(x, "x"), weight, bias, eps=eps, axis=axis)
     scale, shift = _vector(weight, "weight", x, axis), _vector(bias, "bias", x, axis)
-    if tensors.fits(x):
-        return tensors.layer_norm(without_gradients(x, "x"), scale, shift, eps, axis)
-    operand = unwrap(x)
 
-    def rows(block: Float64) -> Float64:
-        unit = _below_overflow(block) if operand.format == FP64 else 0
+    def rows(block: Float64, *, wide: bool) -> Float64:
+        unit = _below_overflow(block) if wide else 0
         _centre(block)
-        _over_root_mean_square(block, eps, operand.format, unit)
+        _over_root_mean_square(block, eps, wide, unit)
         if scale is not None:
             block *= scale
         if shift is not None:
             block += shift
         return block
 
-    return operand.like(map_rows(rows, operand, axis), own_dtype=True)
+    return _map(rows, x, axis)
 
 
 def rms_norm(
@@ -141,19 +143,24 @@ def rms_norm(
     scale = _vector(weight, "weight", x, axis)
     if scale is not None:
         scale = offset + scale
-    if tensors.fits(x):
-        return tensors.rms_norm(without_gradients(x, "x"), scale, eps, axis, twice=form == "hf")
-    operand = unwrap(x)
 
-    def rows(block: Float64) -> Float64:
-        _over_root_mean_square(block, eps, operand.format)
+    def rows(block: Float64, *, wide: bool) -> Float64:
+        _over_root_mean_square(block, eps, wide)
         if form == "hf":
-            block[...] = operand.round(block)
+            block[...] = tensors.round_like(block, x) if tensors.fits(x) else unwrap(x).round(block)
         if scale is not None:
             block *= scale
         return block
 
-    return operand.like(map_rows(rows, operand, axis), own_dtype=True)
+    return _map(rows, x, axis)
+
+
+def _map(rows: Callable[..., Float64], x: Any, axis: int) -> Any:
+    if tensors.fits(x):
+        return tensors.map_rows(partial(rows, wide=False), without_gradients(x, "x"), axis)
+    operand = unwrap(x)
+    y = map_rows(partial(rows, wide=operand.format == FP64), operand, axis)
+    return operand.like(y, own_dtype=True)
 
 
 def _centre(x: Float64) -> None:
@@ -172,14 +179,22 @@ def _below_overflow(x: Float64) -> Any:
     return unit
 
 
-def _over_root_mean_square(x: Float64, eps: float, format: Format, unit: Any = 0) -> None:
+def _over_root_mean_square(x: Float64, eps: float, wide: bool, unit: Any = 0) -> None:
     """x 2^unit over the root of its mean square plus eps, in place."""
     if x.shape[-1] == 0:
         return
-    if format == FP64:
+    if wide:
         eps = _scale_to_one(x, eps, unit)
     # Squares of narrower formats neither overflow nor vanish in float64.
-    x /= np.sqrt(np.square(x).mean(axis=-1, keepdims=True) + eps)
+    x /= np.sqrt(_sum_of_squares(x) / x.shape[-1] + eps)
+
+
+def _sum_of_squares(x: Float64) -> Float64:
+    """Of each row, `(m, 1)`: pieces of a fixed length, each by one dot product."""
+    whole = x.shape[-1] - x.shape[-1] % _PIECE
+    pieces = x[:, :whole].reshape(x.shape[0], -1, _PIECE)
+    total = np.vecdot(pieces, pieces).sum(axis=-1) + np.square(x[:, whole:]).sum(axis=-1)
+    return np.asarray(total)[:, None]
 
 
 def _scale_to_one(x: Float64, eps: float, unit: Any) -> Any:

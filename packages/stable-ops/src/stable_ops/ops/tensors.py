@@ -1,8 +1,8 @@
 """Torch tensors in host memory: read in blocks of float64, computed by numpy and torch loops, rounded once.
 
-The formulas are those of the numpy form, so the bits are the same after the rounding. Only what numpy does slowly
-is torch's: exponentials, erfc, bfloat16 and casts to 16 bits. torch is not imported here: who has a tensor has
-imported it.
+The formulas are those of the numpy form, so the bits are the same after the rounding. Only what numpy does
+slowly is torch's: exponentials, erfc, bfloat16 and casts to 16 bits. torch is not imported here: who has a
+tensor has imported it.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def format_of(x: Any) -> Format | None:
     return _FORMATS[str(x.dtype)]
 
 
-def round_16_bit(y: Float64, x: Any) -> Float64:
+def round_like(y: Float64, x: Any) -> Float64:
     """Float64 rounded once to the dtype of x."""
     torch = sys.modules["torch"]
     out = torch.empty(y.shape, dtype=x.dtype)
