@@ -15,6 +15,7 @@ import triton.language as tl
 from triton.language.extra import libdevice
 
 from stable_ops.ops.triton.arithmetic import gate, logistic, round_once
+from stable_ops.ops.triton.launching import Launch
 from stable_ops.ops.triton.rows import on_device_of, packed
 
 _BLOCK = 1024
@@ -49,16 +50,20 @@ def _elements(operands: tuple[Any, ...], op: int, reference: Reference) -> Any:
     tensors = [packed(x.detach()) for x in operands]
     first = tensors[0]
     y = torch.empty_like(first)
-    if not y.numel():
-        return y
-    grid = (triton.cdiv(y.numel(), _BLOCK),)
-    with on_device_of(first):
-        if first.element_size() == 2:
-            table = _table(reference, op, first.dtype, first.device)
-            _look_up[grid](table, first, tensors[-1], y, y.numel(), OP=op, BLOCK=_BLOCK)
-        else:
-            _compute[grid](first, tensors[-1], y, y.numel(), OP=op, BLOCK=_BLOCK)
+    count = y.numel()
+    if count:
+        narrow = first.element_size() == 2
+        kinds = (first.dtype, tensors[-1].dtype, first.device, count % 16 == 0, count == 1, count >= 2**31)
+        table = (_table(reference, op, first.dtype, first.device),) if narrow else ()
+        with on_device_of(first):
+            _launch(op, narrow, kinds)(-(-count // _BLOCK), *table, first, tensors[-1], y, count)
     return y
+
+
+@functools.lru_cache(maxsize=1024)
+def _launch(op: int, narrow: bool, kinds: tuple[Any, ...]) -> Launch:
+    """The kernel of an operator; `kinds`, on which what Triton compiles depends, only tells them apart."""
+    return Launch(_look_up if narrow else _compute, warps=4, OP=op, BLOCK=_BLOCK)
 
 
 # The operator and the dtype decide the table; the reference is only how to fill it.
@@ -79,22 +84,32 @@ def _every_number(dtype: Any) -> Any:
 
 
 @triton.jit
-def _look_up(table_ptr, x_ptr, up_ptr, y_ptr, count, OP: tl.constexpr, BLOCK: tl.constexpr):
-    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = place < count
-    x = tl.load(x_ptr + place, mask=inside, other=0.0)
+def _looked_up(table_ptr, x, up, OP: tl.constexpr):
     index = x.to(tl.int16, bitcast=True).to(tl.int32) & 0xFFFF
     y = tl.load(table_ptr + index)
     if OP == _SWIGLU:
-        y = round_once(y * tl.load(up_ptr + place, mask=inside, other=0.0).to(tl.float64), x.dtype)
-    tl.store(y_ptr + place, y, mask=inside)
+        y = round_once(y * up.to(tl.float64), x.dtype)
+    return y
 
 
 @triton.jit
-def _compute(x_ptr, up_ptr, y_ptr, count, OP: tl.constexpr, BLOCK: tl.constexpr):
-    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = place < count
-    x = tl.load(x_ptr + place, mask=inside, other=0.0).to(tl.float64)
+def _look_up(table_ptr, x_ptr, up_ptr, y_ptr, count, OP: tl.constexpr, BLOCK: tl.constexpr):
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    place = start + tl.arange(0, BLOCK)
+    # A mask that ends anywhere would read the numbers one by one.
+    if start + BLOCK <= count:
+        y = _looked_up(table_ptr, tl.load(x_ptr + place), tl.load(up_ptr + place), OP)
+        tl.store(y_ptr + place, y)
+    else:
+        inside = place < count
+        x = tl.load(x_ptr + place, mask=inside, other=0.0)
+        up = tl.load(up_ptr + place, mask=inside, other=0.0)
+        tl.store(y_ptr + place, _looked_up(table_ptr, x, up, OP), mask=inside)
+
+
+@triton.jit
+def _computed(x, up, dtype: tl.constexpr, OP: tl.constexpr):
+    x = x.to(tl.float64)
     if OP == _GELU:
         root = tl.full([1], _INVERSE_ROOT_2, tl.float64)
         share = 0.5 * libdevice.erfc(-x * root)
@@ -103,11 +118,18 @@ def _compute(x_ptr, up_ptr, y_ptr, count, OP: tl.constexpr, BLOCK: tl.constexpr)
         cube = tl.full([1], _TANH_CUBE, tl.float64)
         share = logistic(scale * (x + cube * x * x * x))
     else:
-        if OP == _SWIGLU:
-            # The silu of a finite gate is no zero, which an infinite `up` would make NaN.
-            x = tl.where((x < -700.0) & (x > -float("inf")), -700.0, x)
         share = logistic(x)
     y = gate(x, share)
     if OP == _SWIGLU:
-        y *= tl.load(up_ptr + place, mask=inside, other=0.0).to(tl.float64)
-    tl.store(y_ptr + place, round_once(y, y_ptr.dtype.element_ty), mask=inside)
+        y *= up.to(tl.float64)
+    return round_once(y, dtype)
+
+
+@triton.jit
+def _compute(x_ptr, up_ptr, y_ptr, count, OP: tl.constexpr, BLOCK: tl.constexpr):
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    place = start + tl.arange(0, BLOCK)
+    inside = place < count
+    x = tl.load(x_ptr + place, mask=inside, other=0.0)
+    up = tl.load(up_ptr + place, mask=inside, other=0.0)
+    tl.store(y_ptr + place, _computed(x, up, y_ptr.dtype.element_ty, OP), mask=inside)
