@@ -14,7 +14,7 @@ import stable_ops
 FOUND = pkgutil.walk_packages(stable_ops.__path__, "stable_ops.")
 MODULES = [m.name for m in FOUND if m.name != "stable_ops.cli"]
 HEAVY = "torch scipy triton typer hypothesis ml_dtypes matplotlib"
-RECORDS = ("EigenResult", "EigenCondition", "NewtonResult")
+RECORDS = ("Drift", "EigenCondition", "EigenResult", "NewtonResult", "OperatorNorm", "Stagnation")
 
 
 @pytest.mark.parametrize(

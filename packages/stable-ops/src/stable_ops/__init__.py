@@ -6,16 +6,21 @@ simulated sums are in `stable_ops.fp`, what other test suites can use in `stable
 
 from stable_ops.drop_in import patch
 from stable_ops.linalg import (
+    Drift,
     EigenCondition,
     EigenResult,
+    OperatorNorm,
     eigenvalue_condition,
+    eigenvalue_drift,
     gram_schmidt,
     householder_qr,
     inverse_iteration,
     lstsq_qr,
     matrix_norm,
+    operator_norm,
     power_iteration,
     rayleigh_iteration,
+    singular_value_drift,
     vector_norm,
 )
 from stable_ops.ops import (
@@ -36,18 +41,22 @@ from stable_ops.ops import (
     top_p_sample,
     truncation_report,
 )
-from stable_ops.optim import SGD, Adam, AdamW, NewtonResult, newton_search
+from stable_ops.optim import SGD, Adam, AdamW, NewtonResult, Stagnation, newton_search, stagnation
 
 __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Drift",
     "EigenCondition",
     "EigenResult",
     "NewtonResult",
     "OnlineSoftmax",
+    "OperatorNorm",
+    "Stagnation",
     "TruncationReport",
     "eigenvalue_condition",
+    "eigenvalue_drift",
     "gelu",
     "gram_schmidt",
     "householder_qr",
@@ -60,13 +69,16 @@ __all__ = [
     "min_p_sample",
     "newton_search",
     "nucleus",
+    "operator_norm",
     "patch",
     "power_iteration",
     "rayleigh_iteration",
     "rms_norm",
     "sample",
     "silu",
+    "singular_value_drift",
     "softmax",
+    "stagnation",
     "swiglu",
     "top_k_sample",
     "top_p_sample",

@@ -42,6 +42,8 @@ def test_a_pair_of_equal_moduli_is_reported(values, converged):
     assert result.equal_moduli is not None
     assert sorted(result.equal_moduli) == pytest.approx(sorted(values[:2]), rel=1e-6)
     assert result.converged is converged
+    assert result.status == ("converged" if converged else "equal moduli")
+    assert result.to_dict()["status"] == result.status
     np.testing.assert_allclose(A @ result.vector, result.value * result.vector, atol=1e-5)
 
 
@@ -62,7 +64,8 @@ def test_close_but_unequal_moduli_are_not_a_pair():
 def test_a_run_that_is_too_short_says_so():
     result = power_iteration(np.diag([2.0, 1.99, 1.0]), max_iterations=5)
     assert not result.converged
-    assert result.iterations == 5
+    assert result.status == "too few iterations"
+    assert result.statistics == {"iterations": 5, "residual": result.residual}
 
 
 @given(st.integers(0, 2**32), st.integers(2, 30), st.booleans(), st.floats(-3, 3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,11 +40,24 @@ class EigenResult:
     residual: float
     equal_moduli: tuple[float | complex, float | complex] | None = None
 
+    @property
+    def status(self) -> Literal["converged", "equal moduli", "too few iterations"]:
+        """How it ended; "equal moduli": two eigenvalues that differ share the largest modulus."""
+        if self.converged:
+            return "converged"
+        return "too few iterations" if self.equal_moduli is None else "equal moduli"
+
+    @property
+    def statistics(self) -> dict[str, float]:
+        """Iterations and residual."""
+        return {"iterations": self.iterations, "residual": self.residual}
+
     def to_dict(self) -> dict[str, Any]:
-        """The fields but the vector; complex numbers as [real, imaginary]."""
+        """The fields but the vector, and the status; complex numbers as [real, imaginary]."""
         pair = None if self.equal_moduli is None else [_plain(v) for v in self.equal_moduli]
         return {
             "value": _plain(self.value),
+            "status": self.status,
             "iterations": self.iterations,
             "converged": self.converged,
             "residual": self.residual,
