@@ -39,6 +39,7 @@ _ROOT_HALF = tl.constexpr(0x3FE6A09E667F3BCC)
 _SMALL = tl.constexpr(2.0**-20)
 # From here on the peak is subtracted.
 _FAR = tl.constexpr(4096.0)
+_VERY_FAR = tl.constexpr(4194304.0)
 # Weights are 2^32 times too large, so that those which round to subnormals stay normal numbers,
 _LIFT = tl.constexpr(32.0)
 # and e^-108 of the peak, 2^-155.8, is as good as nothing: the formats do not have half of a million times it.
@@ -207,6 +208,26 @@ def row_sums(e, f, GROUP: tl.constexpr):
 
 @triton.jit
 def reciprocal(total):
-    """1 / total of a float64 in float32: a float32 estimate and one step of Newton's in float64."""
+    """1 / total of a float64 within 2^-45: a float32 estimate and one step of Newton's in float64."""
     wide = (1.0 / total.to(tl.float32)).to(tl.float64)
-    return tl.fma(wide, tl.fma(-total, wide, 1.0), wide).to(tl.float32)
+    return tl.fma(wide, tl.fma(-total, wide, 1.0), wide)
+
+
+@triton.jit
+def whole_exponent(peak):
+    """The integer nearest to peak / ln 2, as float32, up to rounding; that of `origin` where it has one."""
+    far = tl.abs(peak) >= _FAR
+    return tl.where(far, tl.floor(peak * _LOG2_E + 0.5), origin(peak)[1])
+
+
+@triton.jit
+def left_over(peak):
+    """e^peak over 2^`whole_exponent`, as float64. Peaks beyond 2^22 are 2^14 apart: any number does."""
+    fraction = tl.fma(peak.to(tl.float64), double(_LOG2_E), -whole_exponent(peak).to(tl.float64))
+    return double_exp(tl.where(tl.abs(peak) < _VERY_FAR, fraction, 0.0) * double(_LN2))
+
+
+@triton.jit
+def two_to_the(k):
+    """2^k in float64 for float32 integers k <= 0; below -200 it is 2^-200."""
+    return ((tl.maximum(k, -200.0).to(tl.int64) + 1023) << 52).to(tl.float64, bitcast=True)

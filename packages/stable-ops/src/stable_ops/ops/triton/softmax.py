@@ -1,8 +1,5 @@
 """softmax, log_softmax and logsumexp of rows."""
 
-# Triton's decorators and the language inside them carry no types.
-# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call, no-any-return, import-untyped"
-
 from __future__ import annotations
 
 import functools
@@ -16,7 +13,8 @@ import triton
 from stable_ops.ops.triton import exchange
 from stable_ops.ops.triton.rows import last, on_device_of
 from stable_ops.ops.triton.softmax_pieces import in_pieces
-from stable_ops.ops.triton.softmax_rows import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, in_parts, whole
+from stable_ops.ops.triton.softmax_rows import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, whole
+from stable_ops.ops.triton.softmax_teams import in_teams, sum_in_parts
 
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
@@ -60,7 +58,7 @@ def plan(length: int, op: int, *, wide: bool, processors: int) -> Launch:
             held = 32 if block <= 4096 else block // 256
         rows = max(1, (2048 if wide or op == LOGSUMEXP.value else 4096) // block)
         return Launch(block, min(32, max(1, rows * block // (32 * held))), rows)
-    block = max(8192, block // exchange.MOST_PARTS)
+    block = max(4096 if wide else 8192, block // exchange.MOST_PARTS)
     held = 16 if wide else 32
     parts = triton.cdiv(length, block)
     if block > 1024 * held or parts > processors:
@@ -69,11 +67,16 @@ def plan(length: int, op: int, *, wide: bool, processors: int) -> Launch:
 
 
 @functools.cache
+def _processors(device: Any) -> int:
+    if device.type != "cuda":
+        return 1
+    count: int = torch.cuda.get_device_properties(device).multi_processor_count
+    return count
+
+
+@functools.cache
 def _plan(length: int, op: int, wide: bool, device: Any) -> Launch:
-    processors = (
-        torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
-    )
-    return plan(length, op, wide=wide, processors=processors)
+    return plan(length, op, wide=wide, processors=_processors(device))
 
 
 def _rows(x: Any, axis: int, op: int) -> Any:
@@ -96,28 +99,27 @@ def _launch(x: Any, y: Any, count: int, length: int, op: int) -> None:
         in_pieces[(count,)](x, y, length, OP=op, BLOCK=launch.block, num_warps=launch.warps)
         return
     constants = {
-        "OP": op,
         "WIDE": wide,
         # float16 has less room for an error.
         "GROUP": 4 if x.dtype == torch.float16 else 8,
         "BLOCK": launch.block,
-        "PIECE": 256 * launch.warps // launch.rows,
         "num_warps": launch.warps,
     }
-    if launch.parts > 1:
-        scratch = exchange.scratch(count, launch.parts, x.device)
-        in_parts[(count * launch.parts,)](
-            x,
-            y,
-            scratch,
-            launch.parts,
-            length,
-            WIDTH=triton.next_power_of_2(launch.parts),
-            EVEN=launch.parts * launch.block == length,
-            **constants,
-        )
-    else:
+    if launch.parts == 1:
         even = launch.rows == 1 and launch.block == length
+        piece = 256 * launch.warps // launch.rows
         whole[(triton.cdiv(count, launch.rows),)](
-            x, y, count, length, ROWS=launch.rows, EVEN=even, **constants
+            x, y, count, length, OP=op, ROWS=launch.rows, EVEN=even, PIECE=max(16, piece), **constants
         )
+        return
+    parts = launch.parts
+    constants["EVEN"] = parts * launch.block == length
+    constants["WIDTH"] = triton.next_power_of_2(parts)
+    scratch = exchange.scratch(count, parts, x.device)
+    if op == LOGSUMEXP.value:
+        counters = torch.zeros(count, dtype=torch.int64, device=x.device)
+        piece = 256 * launch.warps
+        sum_in_parts[(count * parts,)](x, y, scratch, counters, parts, length, PIECE=piece, **constants)
+    else:
+        teams = min(count, max(1, 2 * _processors(x.device) // parts))
+        in_teams[(teams * parts,)](x, y, scratch, count, parts, teams, length, OP=op, **constants)

@@ -31,7 +31,7 @@ def in_pieces(x_ptr, y_ptr, length, OP: tl.constexpr, BLOCK: tl.constexpr):
     # The sum without the row's first peak, which counts as one.
     others = tl.zeros([1], tl.float64)
     for start in range(0, length, BLOCK):
-        x = load(x_ptr, start + column, start + column < length, False)
+        x = load(x_ptr, start + column, start + column < length, False).to(tl.float32)
         own = row_peak(x)
         e = double_weights(x, subtracted(own)[:, None])
         total, rest = row_sums(e, tl.where(x == own[:, None], 0.0, e), 1)
@@ -51,7 +51,7 @@ def in_pieces(x_ptr, y_ptr, length, OP: tl.constexpr, BLOCK: tl.constexpr):
         defined = (peak + peak * 0.0)[:, None]
         share = (1.0 / (1.0 + others))[:, None]
         for start in range(0, length, BLOCK):
-            x = load(x_ptr, start + column, start + column < length, False)
+            x = load(x_ptr, start + column, start + column < length, False).to(tl.float32)
             if OP == SOFTMAX:
                 y = tl.fma(double_weights(x, defined), share, (defined * 0.0).to(tl.float64))
             else:

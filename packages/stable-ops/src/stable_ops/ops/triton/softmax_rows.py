@@ -1,4 +1,4 @@
-"""The kernels of the softmax family: whole rows, and rows in parts over several programs.
+"""The softmax family for rows that one program holds, and what its other kernels share with it.
 
 A row is read once: its peak, the weights of its elements, their sum, and out of these its results. For
 float32 (`WIDE`) everything is float64. For 16 bits there are float32 weights (see `exponentials`):
@@ -19,12 +19,10 @@ import triton
 import triton.language as tl
 
 from stable_ops.ops.triton.arithmetic import log1p, round_once
-from stable_ops.ops.triton.exchange import as_double, collect, publish, ticket, words
 from stable_ops.ops.triton.exponentials import (
     double,
     double_exp,
     double_weights,
-    larger,
     lifted_weights,
     origin,
     quick_log,
@@ -47,7 +45,7 @@ _CANCELLED_BF16 = tl.constexpr(0.125)
 
 
 @triton.jit
-def _sums(x, peak, OP: tl.constexpr, WIDE: tl.constexpr, GROUP: tl.constexpr):
+def sums(x, peak, OP: tl.constexpr, WIDE: tl.constexpr, GROUP: tl.constexpr):
     """Weights of a tile `(rows, n)` for these peaks `(rows, 1)`, their sums, and those without the peaks."""
     if OP == LOGSUMEXP and not WIDE:
         e = quick_weights(x, peak)
@@ -62,7 +60,7 @@ def _sums(x, peak, OP: tl.constexpr, WIDE: tl.constexpr, GROUP: tl.constexpr):
 
 
 @triton.jit
-def _scale(own, peak, OP: tl.constexpr, WIDE: tl.constexpr):
+def scale_of(own, peak, OP: tl.constexpr, WIDE: tl.constexpr):
     """What makes exp(x - peak), in float64, of weights that were taken with a peak of their own."""
     if WIDE or OP == LOGSUMEXP:
         scale = double_weights(own, peak)
@@ -74,13 +72,13 @@ def _scale(own, peak, OP: tl.constexpr, WIDE: tl.constexpr):
 
 
 @triton.jit
-def _twins(total, rest, scale):
+def count_twins(total, rest, scale):
     """How often the peak is there: the sums differ by that, up to their errors."""
     return tl.floor((total - rest) * scale + 0.5)
 
 
 @triton.jit
-def _logarithm(others, WIDE: tl.constexpr):
+def logarithm_of(others, WIDE: tl.constexpr):
     """log of the sum of all, given that of all but one peak."""
     return log1p(others) if WIDE else quick_log1p(others)
 
@@ -113,26 +111,26 @@ def plus_peak(peak, logarithm):
 
 
 @triton.jit
-def _is_cancelled(y, dtype: tl.constexpr):
+def is_cancelled(y, dtype: tl.constexpr):
     return tl.abs(y) < (_CANCELLED_BF16 if dtype == tl.bfloat16 else _CANCELLED)
 
 
 @triton.jit
 def _total(peak, total, rest, WIDE: tl.constexpr):
     """logsumexp of what was summed relative to the peak."""
-    return plus_peak(peak, log1p(rest + (_twins(total, rest, 1.0) - 1.0)) if WIDE else quick_log(total))
+    return plus_peak(peak, log1p(rest + (count_twins(total, rest, 1.0) - 1.0)) if WIDE else quick_log(total))
 
 
 @triton.jit
-def _total_exactly(x_ptr, rows, count, length, peak, PIECE: tl.constexpr):
+def total_exactly(x_ptr, rows, count, length, peak, PIECE: tl.constexpr):
     """logsumexp of rows `(rows, 1)` of 16-bit numbers in float64, read again piece by piece."""
     total = tl.zeros([rows.shape[0]], tl.float64)
     rest = tl.zeros([rows.shape[0]], tl.float64)
     for start in range(0, length, PIECE):
         column = start + tl.arange(0, PIECE)[None, :]
         place = rows.to(tl.int64) * length + column
-        x = load(x_ptr, place, (rows < count) & (column < length), False)
-        _, more, less = _sums(x, peak[:, None], LOGSUMEXP, True, 1)
+        x = load(x_ptr, place, (rows < count) & (column < length), False).to(tl.float32)
+        _, more, less = sums(x, peak[:, None], LOGSUMEXP, True, 1)
         total += more
         rest += less
     return _total(peak, total, rest, True)
@@ -140,12 +138,11 @@ def _total_exactly(x_ptr, rows, count, length, peak, PIECE: tl.constexpr):
 
 @triton.jit
 def load(x_ptr, place, inside, EVEN: tl.constexpr):
-    x = tl.load(x_ptr + place) if EVEN else tl.load(x_ptr + place, mask=inside, other=-float("inf"))
-    return x.to(tl.float32)
+    return tl.load(x_ptr + place) if EVEN else tl.load(x_ptr + place, mask=inside, other=-float("inf"))
 
 
 @triton.jit
-def _store(y_ptr, place, y, inside, dtype: tl.constexpr, EVEN: tl.constexpr, WIDE: tl.constexpr):
+def store(y_ptr, place, y, inside, dtype: tl.constexpr, EVEN: tl.constexpr, WIDE: tl.constexpr):
     rounded = round_once(y, dtype) if WIDE else y.to(dtype)
     if EVEN:
         tl.store(y_ptr + place, rounded)
@@ -177,104 +174,35 @@ def whole(
     # The place of a row is 64 bits wide, that of an element in the tile 32.
     x_ptr += first * length
     place = here[:, None] * (BLOCK if EVEN else length) + column
-    x = load(x_ptr, place, inside, EVEN)
+    x = load(x_ptr, place, inside, EVEN).to(tl.float32)
     peak = row_peak(x)
-    e, total, rest = _sums(x, peak[:, None], OP, WIDE, GROUP)
+    e, total, rest = sums(x, peak[:, None], OP, WIDE, GROUP)
     if OP == SOFTMAX:
         # An infinite peak, or NaN, makes NaN of the row.
         nothing = (peak * 0.0)[:, None]
         if WIDE:
             y = tl.fma(e, (1.0 / total)[:, None], nothing.to(tl.float64))
         else:
-            y = tl.fma(e, reciprocal(total)[:, None], nothing)
-        _store(y_ptr + first * length, place, y, inside, dtype, EVEN, WIDE)
+            y = tl.fma(e, reciprocal(total).to(tl.float32)[:, None], nothing)
+        store(y_ptr + first * length, place, y, inside, dtype, EVEN, WIDE)
     elif OP == LOG_SOFTMAX:
-        scale = _scale(peak, peak, OP, WIDE)
-        logarithm = _logarithm(rest * scale + (_twins(total, rest, scale) - 1.0), WIDE)
+        scale = scale_of(peak, peak, OP, WIDE)
+        logarithm = logarithm_of(rest * scale + (count_twins(total, rest, scale) - 1.0), WIDE)
         y = log_probability(x, (peak + peak * 0.0)[:, None], logarithm[:, None], WIDE)
-        _store(y_ptr + first * length, place, y, inside, dtype, EVEN, WIDE)
+        store(y_ptr + first * length, place, y, inside, dtype, EVEN, WIDE)
     elif ROWS == 1:
         # Scalars, which the compiler need not bring from one layout to another.
         y = _total(tl.max(peak, axis=0), tl.max(total, axis=0), tl.max(rest, axis=0), WIDE)
         if not WIDE:  # noqa: SIM102 (decided at compile time, the other at run time)
-            if _is_cancelled(y, dtype):
-                y = tl.max(_total_exactly(x_ptr, here[:, None], left, length, peak, PIECE), axis=0)
+            if is_cancelled(y, dtype):
+                y = tl.max(total_exactly(x_ptr, here[:, None], left, length, peak, PIECE), axis=0)
         tl.store(y_ptr + first + here, round_once(y + tl.zeros([1], tl.float64), dtype))
     else:
         y = _total(peak, total, rest, WIDE)
         if not WIDE:
-            cancelled = _is_cancelled(y, dtype)
+            cancelled = is_cancelled(y, dtype)
             if tl.max(cancelled.to(tl.int32), axis=0) > 0:
-                exact = _total_exactly(x_ptr, here[:, None], left, length, peak, PIECE)
+                exact = total_exactly(x_ptr, here[:, None], left, length, peak, PIECE)
                 # Row by row, so that no row has other bits for its neighbours' sake.
                 y = tl.where(cancelled, exact, y)
         tl.store(y_ptr + first + here, round_once(y, dtype), mask=here < left)
-
-
-@triton.jit
-def _to_word(peak, twins):
-    """The count above the bits of a float32 peak."""
-    return (tl.cast(twins, tl.int64) << 32) | (peak.to(tl.int32, bitcast=True).to(tl.int64) & 0xFFFFFFFF)
-
-
-@triton.jit(do_not_specialize=["parts"])
-def in_parts(
-    x_ptr,
-    y_ptr,
-    scratch_ptr,
-    parts,
-    length,
-    OP: tl.constexpr,
-    WIDE: tl.constexpr,
-    GROUP: tl.constexpr,
-    BLOCK: tl.constexpr,
-    WIDTH: tl.constexpr,
-    EVEN: tl.constexpr,
-    PIECE: tl.constexpr,
-):
-    """One part, `BLOCK` elements, of a row that `parts` programs share; `EVEN` if it is as long as that."""
-    dtype: tl.constexpr = x_ptr.dtype.element_ty
-    row, part = ticket(scratch_ptr, parts)
-    x_ptr += row * length
-    column = part * BLOCK + tl.arange(0, BLOCK)[None, :]
-    inside = column < length
-    x = load(x_ptr, column, inside, EVEN)
-    own = tl.max(row_peak(x), axis=0)
-    reference = subtracted(own)
-    e, total, rest = _sums(x, reference, OP, WIDE, GROUP)
-    total, rest = tl.max(total, axis=0), tl.max(rest, axis=0)
-    here = words(scratch_ptr, row, parts)
-    twins = 0
-    if OP == LOG_SOFTMAX or (OP == LOGSUMEXP and WIDE):
-        twins = _twins(total, rest, _scale(reference, reference, OP, WIDE)).to(tl.int32)
-    publish(here, part, _to_word(own, twins), rest, parts)
-    first, second = collect(here, parts, WIDTH)
-    numbers = tl.arange(0, WIDTH)
-    peaks = tl.where(numbers < parts, first.to(tl.int32).to(tl.float32, bitcast=True), -float("inf"))
-    peak = tl.reduce(peaks, 0, larger)
-    scales = _scale(peaks, peak, OP, WIDE)
-    rest = tl.sum(as_double(second) * scales, axis=0)
-    if OP == SOFTMAX:
-        factor = tl.sum(tl.where(numbers == part, scales, 0.0), axis=0) / rest
-        if WIDE:
-            y = tl.fma(e, factor, (peak * 0.0).to(tl.float64))
-        else:
-            y = tl.fma(e, factor.to(tl.float32), peak * 0.0)
-        _store(y_ptr + row * length, column, y, inside, dtype, EVEN, WIDE)
-    elif OP == LOG_SOFTMAX or WIDE:
-        # Peaks of parts that are lower than the row's are no longer counted but summed.
-        twins = (first >> 32).to(tl.float64)
-        lower = double_weights(peaks, peak) * twins
-        rest += tl.sum(tl.where(peaks < peak, lower, 0.0), axis=0)
-        logarithm = _logarithm(rest + (tl.sum(tl.where(peaks == peak, twins, 0.0), axis=0) - 1.0), WIDE)
-        if OP == LOG_SOFTMAX:
-            y = log_probability(x, peak + peak * 0.0, logarithm, WIDE)
-            _store(y_ptr + row * length, column, y, inside, dtype, EVEN, WIDE)
-        elif part == 0:
-            tl.store(y_ptr + row + tl.arange(0, 1), round_once(plus_peak(peak, logarithm), dtype))
-    elif part == 0:
-        y = plus_peak(peak, quick_log(rest))
-        if _is_cancelled(y, dtype):
-            one = tl.zeros([1, 1], tl.int32)
-            y = tl.max(_total_exactly(x_ptr, one, 1, length, peak + tl.zeros([1], tl.float32), PIECE), axis=0)
-        tl.store(y_ptr + row + tl.arange(0, 1), round_once(y + tl.zeros([1], tl.float64), dtype))
