@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfi_command import BadInput
-from stable_ops.arrays import Float64, is_tensor, round_once
+from stable_ops.arrays import Float64, is_tensor
 from stable_ops.blocks import BLOCK_ELEMENTS, Loops, share
 from stable_ops.fp.formats import BF16, FP16, Format
+from stable_ops.fp.rounding import through_float32
 
 # From here on numpy asks for huge pages, which torch does not: first touch then costs a fifth.
 _HUGE_BYTES = 2**22
@@ -151,19 +152,10 @@ def _empty(shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 def _round_into(out: Any, y: Float64) -> None:
-    """Float64 into contiguous `out`, rounded once; torch's own cast to 16 bits goes through float32."""
+    """Float64 into contiguous `out`, rounded once; torch's own cast to 16 bits rounds to float32 first."""
     torch = sys.modules["torch"]
     format = format_of(out)
     if format is None:
         out.copy_(torch.from_numpy(y))
         return
-    near = y.astype(np.float32, order="C")
-    out.copy_(torch.from_numpy(near))
-    # Where float32 ends in zeros up to the last bit that is dropped, what it lost may decide.
-    tail = (1 << (22 - format.mantissa_bits)) - 1
-    suspect = np.flatnonzero((near.view(np.uint32) & tail) == 0)
-    wide = y.reshape(-1)[suspect]
-    lost = wide != near.reshape(-1)[suspect]
-    if lost.any():
-        exact = round_once(wide[lost], format, np.dtype(np.float16 if format == FP16 else np.float32))
-        out.view(-1)[torch.from_numpy(suspect[lost])] = torch.from_numpy(exact).to(out.dtype)
+    out.copy_(torch.from_numpy(through_float32(y, format)))
