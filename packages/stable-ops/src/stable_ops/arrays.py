@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import sys
 from dataclasses import dataclass
@@ -66,10 +67,16 @@ def has_kernels(*tensors: Any) -> bool:
     """
     return (
         all(is_tensor(x) and x.is_cuda and str(x.dtype) in _KERNEL_DTYPES for x in tensors)
-        and len({x.device for x in tensors}) == 1
+        and (len(tensors) == 1 or len({x.device for x in tensors}) == 1)
         and sys.modules["torch"].version.cuda is not None
-        and importlib.util.find_spec("triton") is not None
+        and _has_triton()
     )
+
+
+@functools.cache
+def _has_triton() -> bool:
+    # Cached: a search of the path takes longer than the start of a kernel.
+    return importlib.util.find_spec("triton") is not None
 
 
 def without_gradients(x: Any, name: str) -> Any:

@@ -1,5 +1,8 @@
 """softmax, log_softmax and logsumexp of rows."""
 
+# Triton carries no types.
+# mypy: disable-error-code="no-untyped-call, no-any-return, import-untyped"
+
 from __future__ import annotations
 
 import functools
@@ -11,6 +14,7 @@ import torch
 import triton
 
 from stable_ops.ops.triton import exchange
+from stable_ops.ops.triton.launch import start
 from stable_ops.ops.triton.rows import last, on_device_of
 from stable_ops.ops.triton.softmax_pieces import in_pieces
 from stable_ops.ops.triton.softmax_rows import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, whole
@@ -74,9 +78,39 @@ def _processors(device: Any) -> int:
     return count
 
 
+@dataclass(frozen=True)
+class _Kernel:
+    """A kernel for the rows of a length, a dtype and a device, ready to start."""
+
+    launch: Launch
+    function: Any
+    key: tuple[Any, ...]
+    constants: dict[str, Any]
+
+
 @functools.cache
-def _plan(length: int, op: int, wide: bool, device: Any) -> Launch:
-    return plan(length, op, wide=wide, processors=_processors(device))
+def _kernel(length: int, op: int, dtype: Any, device: Any) -> _Kernel:
+    wide = dtype == torch.float32
+    launch = plan(length, op, wide=wide, processors=_processors(device))
+    key = (length, op, dtype, device)
+    if launch.parts == 0:
+        return _Kernel(launch, in_pieces, key, {"OP": op, "BLOCK": launch.block})
+    constants = {
+        "WIDE": wide,
+        # float16 has less room for an error.
+        "GROUP": 4 if dtype == torch.float16 else 8,
+        "BLOCK": launch.block,
+    }
+    piece = {"PIECE": max(16, 256 * launch.warps // launch.rows)}
+    if launch.parts == 1:
+        even = launch.rows == 1 and launch.block == length
+        own = {"ROWS": launch.rows, "EVEN": even, **piece}
+        return _Kernel(launch, whole, key, {"OP": op, **constants, **own})
+    constants["WIDTH"] = triton.next_power_of_2(launch.parts)
+    constants["EVEN"] = launch.parts * launch.block == length
+    if op == LOGSUMEXP.value:
+        return _Kernel(launch, sum_in_parts, key, {**constants, **piece})
+    return _Kernel(launch, in_teams, key, {"OP": op, **constants})
 
 
 def _rows(x: Any, axis: int, op: int) -> Any:
@@ -89,37 +123,23 @@ def _rows(x: Any, axis: int, op: int) -> Any:
     elif y.numel():
         with on_device_of(rows):
             _launch(rows, y, rows.numel() // length, length, op)
-    return y if reduces else y.movedim(-1, axis)
+    return y if reduces or rows is x else y.movedim(-1, axis)
 
 
 def _launch(x: Any, y: Any, count: int, length: int, op: int) -> None:
-    wide = x.dtype == torch.float32
-    launch = _plan(length, op, wide, x.device)
-    if launch.parts == 0:
-        in_pieces[(count,)](x, y, length, OP=op, BLOCK=launch.block, num_warps=launch.warps)
-        return
-    constants = {
-        "WIDE": wide,
-        # float16 has less room for an error.
-        "GROUP": 4 if x.dtype == torch.float16 else 8,
-        "BLOCK": launch.block,
-        "num_warps": launch.warps,
-    }
-    if launch.parts == 1:
-        even = launch.rows == 1 and launch.block == length
-        piece = 256 * launch.warps // launch.rows
-        whole[(triton.cdiv(count, launch.rows),)](
-            x, y, count, length, OP=op, ROWS=launch.rows, EVEN=even, PIECE=max(16, piece), **constants
-        )
-        return
-    parts = launch.parts
-    constants["EVEN"] = parts * launch.block == length
-    constants["WIDTH"] = triton.next_power_of_2(parts)
-    scratch = exchange.scratch(count, parts, x.device)
-    if op == LOGSUMEXP.value:
+    kernel = _kernel(length, op, x.dtype, x.device)
+    parts = kernel.launch.parts
+    arguments: tuple[Any, ...]
+    if parts == 0:
+        programs, arguments = count, (x, y, length)
+    elif parts == 1:
+        programs, arguments = -(-count // kernel.launch.rows), (x, y, count, length)
+    elif op == LOGSUMEXP.value:
         counters = torch.zeros(count, dtype=torch.int64, device=x.device)
-        piece = 256 * launch.warps
-        sum_in_parts[(count * parts,)](x, y, scratch, counters, parts, length, PIECE=piece, **constants)
+        programs = count * parts
+        arguments = (x, y, exchange.scratch(count, parts, x.device), counters, parts, length)
     else:
         teams = min(count, max(1, 2 * _processors(x.device) // parts))
-        in_teams[(teams * parts,)](x, y, scratch, count, parts, teams, length, OP=op, **constants)
+        programs = teams * parts
+        arguments = (x, y, exchange.scratch(count, parts, x.device), count, parts, teams, length)
+    start(kernel.function, kernel.key, programs, arguments, kernel.constants, num_warps=kernel.launch.warps)
