@@ -1,190 +1,185 @@
-"""Speed of the Triton kernels as a share of device copy, beside torch eager and torch.compile.
+"""The committed runs on a GPU: `stable-ops bench` in parts, so that several processes compile.
 
-Every tensor holds 2^28 bfloat16 numbers (512 MiB, ten times the L2 of an H100) and the calls rotate over two
-sets of random ones, so no call finds its input in a cache. A time is the median of at least 30 calls, each
-between two CUDA events. The share is useful bytes (inputs once, outputs once) over that time, against a
-device-to-device copy of a tensor of that size in the same run.
+    gpu=packages/stable-ops/benchmarks/gpu.py
+    python $gpu compile 0 4 & python $gpu compile 1 4 & ...   # fills torch.compile's cache on disk
+    python $gpu accuracy softmax gelu --output parts & ...    # errors, invariance, trials
+    python $gpu speed --output parts --wait go                # compiles, waits for the file "go", times
+    python $gpu merge parts packages/stable-ops/benchmarks/results/h100.json
 
-    python packages/stable-ops/benchmarks/gpu.py --output packages/stable-ops/benchmarks/results/gpu_h100.json
-    python packages/stable-ops/benchmarks/gpu.py --show packages/stable-ops/benchmarks/results/gpu_h100.json
-
-The second prints a file of results and needs no GPU.
+A part is written after every point or operator: a run that is cut short leaves what it has.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import shlex
-import statistics
-import sys
-from collections.abc import Callable, Iterator
+import math
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
-import triton
 
-import stable_ops
-from stable_ops.ops.triton.tiers import tier
+from stable_ops.bench import table, timing
+from stable_ops.bench.accuracy import survey
+from stable_ops.bench.cases import ELEMENTWISE, ROW_OPS, SAMPLING, Point, plan
+from stable_ops.bench.peers import BACKENDS, versions
+from stable_ops.bench.report import BenchReport
 
-LENGTHS = (1024, 4096, 16384, 32768, 65536)
-ELEMENTS = 2**28
-SETS = 2
-CALLS = 31
-VARIANTS = ("stable_ops", "eager", "compile")
-
-Call = Callable[..., Any]
-OPS: dict[str, tuple[Call, Call]] = {
-    "softmax": (stable_ops.softmax, lambda x: torch.softmax(x, -1)),
-    "log_softmax": (stable_ops.log_softmax, lambda x: torch.log_softmax(x, -1)),
-    "logsumexp": (stable_ops.logsumexp, lambda x: torch.logsumexp(x, -1)),
-    "layer_norm": (stable_ops.layer_norm, lambda x, w, b: F.layer_norm(x, w.shape, w, b, 1e-5)),
-    "rms_norm": (stable_ops.rms_norm, lambda x, w: F.rms_norm(x, w.shape, w, 1e-6)),
-    "gelu": (stable_ops.gelu, F.gelu),
-    "silu": (stable_ops.silu, F.silu),
-    "swiglu": (stable_ops.swiglu, lambda gate, up: F.silu(gate) * up),
-}
-ELEMENTWISE = ("gelu", "silu", "swiglu")
+LENGTHS = (128, 256, 512, 1024, 4096, 8192, 16_384, 32_768, 65_536, 131_072, 262_144)
+# Each length is compiled anew: fewer of them for the formats and libraries that take long.
+COMPILED = tuple(n for n in LENGTHS if n not in (256, 512))
+FEW = (1024, 4096, 32_768, 131_072)
+ELEMENTS = {"bfloat16": 2**28, "float16": 2**28, "float32": 2**27}
+DTYPES = ("bfloat16", "float16", "float32")
 
 
-def draw(*shape: int) -> Any:
-    return torch.randn(shape, dtype=torch.bfloat16, device="cuda")
+def points(dtype: str) -> tuple[Point, ...]:
+    """Every length in bfloat16, some in the others; sampling with the first."""
+    first = dtype == DTYPES[0]
+    ops = (*ROW_OPS, *ELEMENTWISE, *(SAMPLING if first else ()))
+    return plan(ops, LENGTHS if first else FEW, [dtype], elements=ELEMENTS[dtype])
 
 
-def operands(op: str, length: int, elements: int) -> tuple[Any, ...]:
-    x = draw(elements // length, length)
-    vectors = {"layer_norm": 2, "rms_norm": 1}.get(op, 0)
-    more = (torch.randn_like(x),) if op == "swiglu" else ()
-    return (x, *more, *(draw(length) for _ in range(vectors)))
+def everything(few: bool) -> list[Point]:
+    """The points of a run; the few of bfloat16 at four lengths, or all."""
+    chosen = [point for dtype in DTYPES[: 1 if few else None] for point in points(dtype)]
+    return [point for point in chosen if not few or point.op not in ROW_OPS or point.length in FEW]
 
 
-def useful_bytes(op: str, inputs: tuple[Any, ...], output: Any) -> int:
-    return sum(x.nbytes for x in (*inputs, output))
+def backends(point: Point) -> list[str]:
+    """The libraries of a point."""
+    few = point.op in ROW_OPS and point.dtype != DTYPES[0] and point.length != 4096
+    left_out = {"torch.compile", "quack"} if few else set()
+    if point.op in ROW_OPS and point.length not in COMPILED:
+        left_out.add("torch.compile")
+    return [name for name in BACKENDS if name not in left_out]
 
 
-def median_s(function: Call, sets: list[tuple[Any, ...]], calls: int = CALLS) -> float:
-    """Median time of one call; three calls first, which compile."""
-    for inputs in (*sets, sets[0]):
-        function(*inputs)
-    events = [
-        (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(calls)
-    ]
-    torch.cuda.synchronize()
-    for i, (start, stop) in enumerate(events):
-        start.record()
-        function(*sets[i % len(sets)])
-        stop.record()
-    torch.cuda.synchronize()
-    return statistics.median(start.elapsed_time(stop) for start, stop in events) / 1e3
+def compile_part(part: int, parts: int, *, few: bool) -> None:
+    """Fill torch.compile's cache on disk with every `parts`-th point from `part`."""
+    todo = [p for p in everything(few) if "torch.compile" in backends(p) and p.op not in SAMPLING]
+    for point in todo[part::parts]:
+        timing.prepare([point], ["torch.compile"], elements=point.rows * point.length)
+        print(point, flush=True)
 
 
-def copy_bytes_per_s() -> float:
-    sets = [(draw(ELEMENTS), draw(ELEMENTS)) for _ in range(SETS)]
-    return 2 * sets[0][0].nbytes / median_s(lambda x, y: y.copy_(x), sets)
-
-
-def points(ops: list[str]) -> Iterator[tuple[str, int]]:
-    """Elementwise operators do not know the length of a row: one point is enough."""
+def accuracy(ops: list[str], folder: Path) -> None:
+    """Errors, invariance and trials of some operators."""
+    report = BenchReport(torch.cuda.get_device_name(), versions(), 0)
     for op in ops:
-        yield from ((op, length) for length in (LENGTHS if op not in ELEMENTWISE else LENGTHS[1:2]))
+        for dtype in DTYPES:
+            for name in BACKENDS:
+                if not (name == "torch.compile" and dtype == "float16"):
+                    survey(report, [op], [dtype], [name])
+                    write(report.to_dict(), folder / f"accuracy_{'_'.join(ops)}.json")
+            print(op, dtype, flush=True)
 
 
-def variant(op: str, name: str) -> Call:
-    ours, eager = OPS[op]
-    if name == "compile":
-        torch.compiler.reset()
-        compiled: Call = torch.compile(eager, dynamic=False)
-        return compiled
-    return {"stable_ops": ours, "eager": eager}[name]
+def speed(folder: Path, wait: Path | None, *, few: bool) -> None:
+    """Compile everything, wait for the file, time."""
+    prepared = []
+    for point in everything(few):
+        names = [name for name in backends(point) if name != "torch.compile"]
+        prepared += timing.prepare([point], names, elements=ELEMENTS[point.dtype])
+    print("compiled all but torch.compile", flush=True)
+    while wait and not (wait.exists() or Path(f"{wait}.compiled").exists()):
+        time.sleep(0.2)
+    for one in prepared:
+        if "torch.compile" in backends(one.point):
+            (more,) = timing.prepare([one.point], ["torch.compile"], elements=ELEMENTS[one.point.dtype])
+            one.variants += more.variants
+            one.absent += more.absent
+    launched = timing.launches(points(DTYPES[0]), list(BACKENDS))
+    if wait:
+        Path(f"{wait}.ready").touch()
+    while wait and not wait.exists():
+        time.sleep(0.05)
+    for elements in sorted({ELEMENTS[one.point.dtype] for one in prepared}, reverse=True):
+        some = [one for one in prepared if ELEMENTS[one.point.dtype] == elements]
+        path = folder / f"speed_{elements}.json"
+
+        def save(report: BenchReport, path: Path = path) -> None:
+            write(report.to_dict(), path)
+
+        report = timing.measure(some, elements=elements, on_row=save)
+        report.launches, launched = launched, []
+        write(report.to_dict(), path)
+        for line in table.speed(report)[1]:
+            print(*line, flush=True)
 
 
-def compile_only(ops: list[str]) -> None:
-    """Fill torch.compile's cache on disk, so that a timed run need not wait for it."""
-    for op, length in points(ops):
-        variant(op, "compile")(*operands(op, length, ELEMENTS))
+def merge(folder: Path, path: Path) -> None:
+    """The parts as one report."""
+    files = sorted(folder.glob("speed_*.json"), reverse=True) + sorted(folder.glob("accuracy_*.json"))
+    parts = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    whole = parts[0]
+    for part in parts[1:]:
+        for name, value in part.items():
+            if isinstance(value, list):
+                whole[name] += value
+            elif isinstance(value, dict):
+                whole[name].update(value)
+    whole["absent"] = [dict(items) for items in dict.fromkeys(tuple(a.items()) for a in whole["absent"])]
+    write(whole, path)
 
 
-def measure(row: dict[str, Any], name: str, copy: float) -> None:
-    op, length = row["op"], row["n"]
-    sets = [operands(op, length, ELEMENTS) for _ in range(SETS)]
-    function = variant(op, name)
-    nbytes = useful_bytes(op, sets[0], function(*sets[0]))
-    seconds = median_s(function, sets)
-    row[f"{name}_s"] = seconds
-    row[f"{name}_share_of_copy"] = round(nbytes / seconds / copy, 4)
+def write(report: dict[str, Any], path: Path) -> None:
+    """JSON with a line for each row."""
+    path.write_text("\n".join(lines(rounded(report))) + "\n", encoding="utf-8")
 
 
-def record(rows: list[dict[str, Any]], copy: float, accuracy: Path | None) -> dict[str, Any]:
-    lines = accuracy.read_text(encoding="utf-8").splitlines() if accuracy and accuracy.exists() else []
-    measured = sorted((json.loads(line) for line in lines), key=lambda line: (line["op"], line["dtype"]))
-    return {
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        "command": shlex.join(
-            ["python", *(Path(word).name if Path(word).is_absolute() else word for word in sys.argv)]
-        ),
-        "device": torch.cuda.get_device_name(),
-        "versions": {"torch": torch.__version__, "triton": triton.__version__},
-        "dtype": "bfloat16",
-        "elements": ELEMENTS,
-        "calls": CALLS,
-        "copy_bytes_per_s": copy,
-        "speed": rows,
-        "accuracy_command": "STABLE_OPS_ACCURACY=accuracy.jsonl scripts/gpu_tests.sh",
-        "accuracy": measured,
-    }
+def lines(report: dict[str, Any]) -> Iterator[str]:
+    """The lines of that JSON."""
+    yield "{"
+    for i, (name, value) in enumerate(report.items(), start=1):
+        comma = "," if i < len(report) else ""
+        if isinstance(value, list) and value:
+            yield f' "{name}": ['
+            yield ",\n".join(f"  {json.dumps(row)}" for row in value)
+            yield f" ]{comma}"
+        else:
+            yield f' "{name}": {json.dumps(value)}{comma}'
+    yield "}"
 
 
-def table(rows: list[dict[str, Any]]) -> None:
-    print("| op | N | tier | " + " | ".join(VARIANTS) + " |\n" + "| --- " * (3 + len(VARIANTS)) + "|")
-    for row in rows:
-        shares = " | ".join(f"{row.get(f'{name}_share_of_copy', float('nan')):.2f}" for name in VARIANTS)
-        print(f"| {row['op']} | {row['n']} | {row['tier']} | {shares} |")
-
-
-def accuracy_table(lines: list[dict[str, Any]]) -> None:
-    print("| op | dtype | tier | max ulp | misrounded | outputs |\n" + "| --- " * 6 + "|")
-    for line in lines:
-        names = f"| {line['op']} | {line['dtype']} | {line['tier']} "
-        print(f"{names}| {line['max_ulp']:.5f} | {line['misrounded']} | {line['outputs']} |")
+def rounded(value: Any) -> Any:
+    """Eight digits are more than a time has; what is not finite is null, as the command prints it."""
+    if isinstance(value, float):
+        return float(f"{value:.8g}") if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: rounded(one) for name, one in value.items()}
+    return [rounded(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--output", type=Path, help="JSON file for the results")
-    parser.add_argument(
-        "--accuracy", type=Path, help="lines written by the GPU tests, taken into the results"
-    )
-    parser.add_argument("--ops", nargs="+", default=list(OPS), choices=list(OPS))
-    parser.add_argument("--compile-only", action="store_true", help="fill torch.compile's cache and end")
-    parser.add_argument(
-        "--show", type=Path, metavar="FILE", help="print the tables of a file of results and end"
-    )
-    arguments = parser.parse_args()
-    if arguments.show:
-        results = json.loads(arguments.show.read_text(encoding="utf-8"))
-        table(results["speed"])
-        accuracy_table(results["accuracy"])
-        return
-    torch.manual_seed(0)
-    if arguments.compile_only:
-        compile_only(arguments.ops)
-        return
-    copy = copy_bytes_per_s()
-    print(f"copy: {copy / 1e12:.3f} TB/s")
-    rows: list[dict[str, Any]] = [
-        {"op": op, "n": n, "tier": tier(op, "bfloat16")} for op, n in points(arguments.ops)
-    ]
-    # Written after each step: a run that is cut short leaves what it has.
-    for name in VARIANTS:
-        for row in rows:
-            measure(row, name, copy)
-            if arguments.output:
-                text = json.dumps(record(rows, copy, arguments.accuracy), indent=1)
-                arguments.output.write_text(text + "\n", encoding="utf-8")
-    table(rows)
+    steps = parser.add_subparsers(dest="step", required=True)
+    step = steps.add_parser("compile")
+    step.add_argument("part", type=int)
+    step.add_argument("parts", type=int)
+    step.add_argument("--few", action="store_true", help="bfloat16 at four lengths only")
+    step = steps.add_parser("accuracy")
+    step.add_argument("ops", nargs="+")
+    step.add_argument("--output", type=Path, required=True)
+    step = steps.add_parser("speed")
+    step.add_argument("--output", type=Path, required=True)
+    step.add_argument("--few", action="store_true", help="bfloat16 at four lengths only")
+    step.add_argument("--wait", type=Path, help="file to wait for; FILE.ready is made when all is compiled")
+    step = steps.add_parser("merge")
+    step.add_argument("folder", type=Path)
+    step.add_argument("path", type=Path)
+    given = parser.parse_args()
+    torch.set_grad_enabled(False)
+    if given.step == "compile":
+        compile_part(given.part, given.parts, few=given.few)
+    elif given.step == "accuracy":
+        accuracy(given.ops, given.output)
+    elif given.step == "speed":
+        speed(given.output, given.wait, few=given.few)
+    else:
+        merge(given.folder, given.path)
 
 
 if __name__ == "__main__":
