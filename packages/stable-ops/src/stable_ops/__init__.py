@@ -26,6 +26,7 @@ from stable_ops.linalg import (
 from stable_ops.ops import (
     OnlineSoftmax,
     TruncationReport,
+    attention,
     gelu,
     layer_norm,
     log_softmax,
@@ -55,6 +56,7 @@ __all__ = [
     "OperatorNorm",
     "Stagnation",
     "TruncationReport",
+    "attention",
     "eigenvalue_condition",
     "eigenvalue_drift",
     "gelu",

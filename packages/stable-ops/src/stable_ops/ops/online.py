@@ -63,12 +63,28 @@ class OnlineSoftmax:
         x = unwrap(block, "block").values.astype(np.float64)
         if x.ndim == 0 or x.shape[:-1] != self.maximum.shape:
             raise BadInput(f"block has shape {x.shape}: pass {self.maximum.shape} and a last axis of values")
-        if x.shape[-1] == 0:
-            return
-        self._move(np.maximum(self.maximum, x.max(axis=-1)))
+        self.absorb(x)
+
+    def absorb(self, x: Float64) -> tuple[Float64, Float64]:
+        """`update` for a float64 array, which answers what a weighted sum beside the state needs.
+
+        Returns
+        -------
+        weights : float64 array, shape `(*rows, k)`
+            :math:`e^{x_j - r}`.
+        scale : float64 array, shape `rows`
+            What an earlier weighted sum is to be multiplied by: 1 unless r has moved.
+        """
+        scale = self._move(np.maximum(self.maximum, x.max(axis=-1, initial=-np.inf)))
         with np.errstate(all="ignore"):
-            terms = np.exp(x - _finite(self._reference)[..., None])
-        self._add(terms.sum(axis=-1), np.zeros_like(self._low))
+            weights = np.exp(x - _finite(self._reference)[..., None])
+        self._add(weights.sum(axis=-1), np.zeros_like(self._low))
+        return weights, scale
+
+    @property
+    def total(self) -> Float64:
+        """Sum of all weights seen so far, shape `rows`; 0 before any."""
+        return self._high
 
     def merge(self, other: OnlineSoftmax) -> None:
         """Take in the state of another part of the same rows."""
@@ -81,8 +97,10 @@ class OnlineSoftmax:
     def logsumexp(self) -> Float64:
         """:math:`\\log\\sum_j e^{x_j}` of what was seen, float64, shape `rows`; -inf before any value."""
         with np.errstate(all="ignore"):
-            total = _finite(self._reference) + np.log(self._high)
-        return np.asarray(np.where(np.isposinf(self.maximum), np.inf, total))
+            # The low part is what a sum next to one has beside it.
+            total = _finite(self._reference) + (np.log(self._high) + self._low / self._high)
+        empty = np.where(np.isneginf(self.maximum), -np.inf, total)
+        return np.asarray(np.where(np.isposinf(self.maximum), np.inf, empty))
 
     def probabilities(self, block: Any) -> Any:
         """softmax over all values seen, for the values of one block, in its dtype; rules of `softmax`."""
@@ -94,8 +112,8 @@ class OnlineSoftmax:
             weights = np.exp(operand.values.astype(np.float64) - self._reference[..., None])
             return operand.restore(weights / self._high[..., None])
 
-    def _move(self, maximum: Float64) -> None:
-        """Set the new maximum, and the reference where the headroom is used up."""
+    def _move(self, maximum: Float64) -> Float64:
+        """Set the maximum, and the reference where the headroom is used up; the factor this costs."""
         self.maximum = np.asarray(maximum)
         with np.errstate(invalid="ignore"):
             keep = (maximum <= self._reference + _HEADROOM) & np.isfinite(self._reference)
@@ -103,6 +121,7 @@ class OnlineSoftmax:
         scale = _rescale(self._reference, reference)
         self._high, self._low = self._high * scale, self._low * scale
         self._reference = reference
+        return scale
 
     def _add(self, high: Float64, low: Float64) -> None:
         """Add a double-double to the sum (Knuth's TwoSum)."""
