@@ -1,6 +1,7 @@
 """patch: what it replaces, what it leaves, and that undo gives the bits back."""
 
 import copy
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -123,6 +124,53 @@ def test_modules_of_torch():
         assert torch.equal(model(x), stable_ops.softmax(h))
     assert counted(patched.report) == {"layer_norm": 1, "silu": 1, "rms_norm, exact": 1, "softmax": 1}
     assert [item.original for item in patched.report.left] == ["Linear"]
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        ("llama.modeling_llama:LlamaRMSNorm", "hf"),
+        ("qwen3.modeling_qwen3:Qwen3RMSNorm", "hf"),
+        ("gemma.modeling_gemma:GemmaRMSNorm", "gemma"),
+        ("gemma3.modeling_gemma3:Gemma3RMSNorm", "gemma"),
+        ("olmo2.modeling_olmo2:Olmo2RMSNorm", "exact"),
+    ],
+)
+@torch.no_grad()
+def test_norms_of_transformers_in_their_form_and_with_their_eps(path, form):
+    load_tiny()
+    file, name = path.split(":")
+    norm = getattr(importlib.import_module(f"transformers.models.{file}"), name)(64, eps=0.3).bfloat16()
+    generator = torch.Generator().manual_seed(0)
+    norm.weight += 0.3 * torch.randn(64, generator=generator).bfloat16()
+    x = torch.randn(512, 64, generator=generator).bfloat16()
+    with patch(norm):
+        y = norm(x)
+    assert torch.equal(y, stable_ops.rms_norm(x, norm.weight, eps=0.3, form=form))
+    assert (y - norm(x)).abs().max() < 0.1
+    for other in {"hf", "gemma", "exact"} - {form}:
+        assert not torch.equal(y, stable_ops.rms_norm(x, norm.weight, eps=0.3, form=other))
+
+
+@torch.no_grad()
+def test_no_dropout_outside_of_training():
+    tiny = load_tiny()
+    model = tiny.build("Llama")
+    with patch(model):
+        attend = transformers_attention()["stable_ops"]
+        module, q = model.model.layers[0].self_attn, torch.randn(1, 4, 6, 12)
+        options = {"scaling": 0.3, "dropout": 0.5}
+        once, _ = attend(module, q, q[:, :2], q[:, :2], None, **options)
+        again, _ = attend(module, q, q[:, :2], q[:, :2], None, **options)
+        assert torch.equal(once, again)
+        dropped, _ = attend(module.train(), q, q[:, :2], q[:, :2], None, **options)
+        assert not torch.equal(dropped, once)
+
+
+def transformers_attention():
+    from transformers import AttentionInterface
+
+    return AttentionInterface()
 
 
 class Renamed(nn.Module):
