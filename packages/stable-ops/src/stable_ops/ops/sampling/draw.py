@@ -166,6 +166,12 @@ def draw_rows(rows: Float64, settings: Settings, size: int) -> Iterator[NDArray[
         yield ordered.tokens[ordered.passing(numbers, 2**DRAW_BITS, kept(ordered, settings, i))]
 
 
+def settle(row: Float64, settings: Settings, i: int, number: int) -> int:
+    """Draw `number` of row i alone."""
+    drawn = next(draw_rows(row[None], settings.only(i), number + 1))
+    return int(drawn[number])
+
+
 def kept(ordered: Descending, settings: Settings, i: int) -> int:
     """How many tokens, in order, the filters of row i keep."""
     return min(limits(ordered, settings, i).values())

@@ -80,8 +80,8 @@ def truncation_report(
     Notes
     -----
     :math:`H = \log M + \sum_i w_i\,(\max x - x_i)/(T M)` over the kept tokens, with :math:`w_i` of
-    `sample` and M their sum: no logarithm of a small probability is taken. The tokens are exact, the numbers float64
-    results within about :math:`n\,2^{-53}` relative. Cost O(n log n) a row.
+    `sample` and M their sum: no logarithm of a small probability is taken. The tokens are exact, the
+    numbers float64 results within about :math:`n\,2^{-53}` relative. Cost O(n log n) a row.
 
     Raises
     ------

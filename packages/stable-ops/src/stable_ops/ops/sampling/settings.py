@@ -37,6 +37,10 @@ class Settings:
     offset: NDArray[np.int64]
     stream: NDArray[np.int64]
 
+    def only(self, row: int) -> Settings:
+        """The settings of one row."""
+        return Settings(**{name: values[row : row + 1] for name, values in vars(self).items()})
+
 
 def read_settings(
     shape: tuple[int, ...],

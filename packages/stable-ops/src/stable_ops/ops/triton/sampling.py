@@ -1,0 +1,182 @@
+"""`stable_ops.sample` of a CUDA tensor."""
+
+# Triton's decorators and the language inside them carry no types.
+# mypy: disable-error-code="no-untyped-call, no-any-return, import-untyped"
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from mfi_command import BadInput
+from stable_ops.arrays import is_tensor, without_gradients
+from stable_ops.ops.sampling.draw import settle
+from stable_ops.ops.sampling.settings import ALL, Settings, read_settings, refuse_row
+from stable_ops.ops.triton.rows import on_device_of
+from stable_ops.ops.triton.sampling_rows import collect, conclude, plan, survey
+from stable_ops.ops.triton.sampling_search import POINTS
+from stable_ops.ops.triton.sampling_whole import DONE, REFUSED, whole_row
+
+# Draws from long rows that share scratch memory at a time, 140 KiB each.
+_DRAWS = 1024
+_COLUMNS = ("temperature", "top_p", "min_p", "top_k", "seed", "offset")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Elements: `short` rows get one program, longer ones one for each `piece`, a `sample` and two lists."""
+
+    short: int = 8192
+    piece: int = 8192
+    sample: int = 2048
+    list: int = 8192
+
+
+LARGE = Sizes()
+
+
+def sample(logits: Any, options: dict[str, Any], *, size: int | None, check: bool) -> Any:
+    """As `stable_ops.sample`; float16, bfloat16 or float32."""
+    x = without_gradients(logits, "logits")
+    if x.ndim == 0 or x.shape[-1] == 0:
+        raise BadInput(f"a row of at least one token is needed, got shape {tuple(x.shape)}")
+    shape = tuple(x.shape[:-1])
+    rows = x.reshape(-1, x.shape[-1])
+    rows = rows if rows.stride(-1) == 1 else rows.contiguous()
+    settings, packed = _pack(shape, options, x.device, check)
+    filtered = options["top_k"] is not None or options["min_p"] is not None
+    own_stream = np.ndim(options["seed"]) > 0
+    tokens, status = launch(rows, packed, own_stream=own_stream, filtered=filtered, size=size or 1)
+    if check:
+        _settle(rows, tokens, status, settings or read_settings(shape, **options), size or 1)
+    return tokens.reshape(shape if size is None else (*shape, size))
+
+
+def launch(
+    rows: Any, packed: Any, *, own_stream: bool, filtered: bool, size: int = 1, sizes: Sizes = LARGE
+) -> tuple[Any, Any]:
+    """Tokens and what became of them, both of shape (rows * size,), without waiting for the device.
+
+    `packed` holds the options in the columns temperature, top_p, min_p (the bits of float64), top_k, seed,
+    offset (int64), in one row for all or one for each; `filtered` says that top_k or min_p may act.
+    """
+    draws = rows.shape[0] * size
+    tokens = torch.empty(draws, dtype=torch.int64, device=rows.device)
+    status = torch.empty(draws, dtype=torch.int32, device=rows.device)
+    step = _DRAWS if rows.shape[1] > sizes.short else draws
+    with on_device_of(rows):
+        for begin in range(0, draws, max(step, 1)):
+            part = slice(begin, begin + step)
+            task = _Task(rows, size, begin, packed, tokens[part], status[part], own_stream, filtered)
+            if rows.shape[1] > sizes.short:
+                _share_rows(task, sizes)
+            _whole_rows(task, left=rows.shape[1] > sizes.short)
+    return tokens, status
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Draws from `begin` on, into views of tokens and status."""
+
+    rows: Any
+    size: int
+    begin: int
+    packed: Any
+    tokens: Any
+    status: Any
+    own_stream: bool
+    filtered: bool
+
+    @property
+    def per_row(self) -> bool:
+        return bool(self.packed.shape[0] > 1)
+
+
+def _whole_rows(task: _Task, *, left: bool) -> None:
+    """A program for each draw; with `left` it works on pending ones alone."""
+    n = task.rows.shape[1]
+    tile = min(1024, max(64, 1 << (n - 1).bit_length()))
+    whole_row[(task.tokens.numel(),)](
+        task.rows, task.rows.stride(0), n, task.size, task.begin, task.packed, task.tokens, task.status,
+        task.per_row, task.own_stream, left, tile, num_warps=max(1, tile // 64),
+    )  # fmt: skip
+
+
+def _share_rows(task: _Task, sizes: Sizes) -> None:
+    """Long rows, a piece to a program."""
+    n, draws, device = task.rows.shape[1], task.tokens.numel(), task.rows.device
+    pieces = -(-n // sizes.piece)
+    width = 1 << (pieces - 1).bit_length()
+    sample = torch.empty(draws, sizes.sample, dtype=torch.float32, device=device)
+    points = torch.empty(draws, POINTS.value, dtype=torch.float32, device=device)
+    counters = torch.empty(draws, 2, dtype=torch.int32, device=device)
+    peaks = torch.empty(draws, pieces, dtype=torch.float32, device=device)
+    masses = torch.empty(draws, pieces, 2 * POINTS.value, dtype=torch.float32, device=device)
+    exact = torch.empty(draws, pieces, 3, dtype=torch.float64, device=device)
+    ends = torch.empty(draws, 4, dtype=torch.float32, device=device)
+    lists = torch.empty(draws, 4, sizes.list, dtype=torch.int32, device=device)
+    row = (task.rows, task.rows.stride(0), n, task.size, task.begin)
+    forms = {"PER_ROW": task.per_row, "FILTERED": task.filtered}
+    own = {"OWN_STREAM": task.own_stream}
+    plan[(draws,)](
+        *row,
+        task.packed,
+        sample,
+        points,
+        counters,
+        **forms,
+        **own,
+        SAMPLE=sizes.sample,
+        LIST=sizes.list,
+        num_warps=8,
+    )
+    survey[(draws * pieces,)](
+        *row, pieces, task.packed, points, peaks, masses, **forms, PIECE=sizes.piece, num_warps=8
+    )  # fmt: skip
+    collect[(draws * pieces,)](
+        *row, pieces, task.packed, points, peaks, masses, exact, ends, counters, lists, **forms, **own,
+        LIST=sizes.list, PIECE=sizes.piece, PIECES=width, num_warps=16,
+    )  # fmt: skip
+    conclude[(draws,)](
+        n, task.size, task.begin, pieces, task.packed, peaks, exact, ends, counters, lists, task.tokens,
+        task.status, **forms, **own, LIST=sizes.list, PIECES=width, TILE=1024, num_warps=16,
+    )  # fmt: skip
+
+
+def _pack(
+    shape: tuple[int, ...], options: dict[str, Any], device: Any, check: bool
+) -> tuple[Settings | None, Any]:
+    """The checked options if they were read on the host, and all of them as the kernels take them."""
+    if not check and any(is_tensor(value) and value.is_cuda for value in options.values()):
+        return None, _packed_on_device(shape, options, device)
+    alike = all(value is None or np.ndim(value) == 0 for value in options.values())
+    settings = read_settings(() if alike else shape, **options)
+    columns = [np.asarray(getattr(settings, name)) for name in _COLUMNS]
+    table = np.stack([c.view(np.int64) if c.dtype == np.float64 else c for c in columns], axis=-1)
+    return (None if alike else settings), torch.from_numpy(table).to(device, non_blocking=True)
+
+
+def _packed_on_device(shape: tuple[int, ...], options: dict[str, Any], device: Any) -> Any:
+    """Options that lie on the device stay there: nobody has looked at them."""
+    off = {"top_p": 1.0, "min_p": 0.0, "top_k": ALL}
+    columns = []
+    for name in _COLUMNS:
+        value = off[name] if options[name] is None else options[name]
+        dtype = torch.float64 if name in ("temperature", "top_p", "min_p") else torch.int64
+        column = torch.as_tensor(value, device=device).to(dtype).expand(shape).reshape(-1)
+        columns.append(column.contiguous().view(torch.int64))
+    return torch.stack(columns, dim=-1)
+
+
+def _settle(rows: Any, tokens: Any, status: Any, settings: Settings, size: int) -> None:
+    """Refuse the first bad row; draw on the CPU what was left undecided."""
+    found = status.cpu().numpy()
+    if (refused := np.flatnonzero(found == REFUSED.value)).size:
+        row = int(refused[0]) // size
+        refuse_row(row, float(rows[row].float().max()))
+    for i in np.flatnonzero(found != DONE.value):
+        row, number = divmod(int(i), size)
+        tokens[int(i)] = settle(rows[row].double().cpu().numpy(), settings, row, number)
