@@ -54,8 +54,8 @@ def map_rows(
     """Apply a function of float64 rows `(m, n)` along an axis, a block of whole rows at a time.
 
     The function may overwrite its argument, which is in C order. It answers `(m, n)`, or `(m,)` if it
-    `reduces`; each block is rounded once to the format of x. Extra memory: a few blocks of at most
-    `BLOCK_ELEMENTS` float64 (or one row, if that is longer) on each core.
+    `reduces`; each block is rounded once to the format of x. Extra memory: at most six blocks of
+    `BLOCK_ELEMENTS` float64 (or of one row, if that is longer) on each core.
     """
     if x.values.ndim == 0 or not -x.values.ndim <= axis < x.values.ndim:
         raise BadInput(f"axis {axis} is not one of an array of shape {x.values.shape}: pass one that it has")

@@ -59,6 +59,48 @@ def test_masked_and_undefined_rows():
     np.testing.assert_array_equal(state.logsumexp(), logsumexp(x))
 
 
+def test_blocks_of_nothing_anywhere():
+    """Empty blocks, blocks of -inf alone, states that saw nothing: none of them changes a bit."""
+    x = np.random.default_rng(3).standard_normal((2, 40)).astype(np.float16)
+    state = OnlineSoftmax((2,))
+    for part in (
+        x[:, :0],
+        np.full((2, 3), -np.inf),
+        x[:, :17],
+        np.full((2, 1), -np.inf),
+        x[:, 17:],
+        x[:, :0],
+    ):
+        state.merge(OnlineSoftmax((2,)))
+        state.update(part)
+        state.merge(OnlineSoftmax((2,)))
+    np.testing.assert_array_equal(state.probabilities(x), softmax(x))
+    empty = OnlineSoftmax((2,))
+    empty.merge(state)
+    np.testing.assert_array_equal(empty.probabilities(x), softmax(x))
+
+
+@given(rows(dtypes=["float16"], shapes=[(1, 129)], kinds=[*KINDS, "masked"]), st.integers(0, 2**32 - 1))
+def test_any_tree_of_merges_gives_the_bits_of_one_pass(drawn, seed):
+    x, rng = drawn.array[0], np.random.default_rng(seed)
+    states = []
+    for part in np.split(rng.permutation(x), np.sort(rng.integers(0, x.size, 9))):
+        states.append(OnlineSoftmax())
+        states[-1].update(part)
+    while len(states) > 1:
+        left, right = (states.pop(int(rng.integers(len(states)))) for _ in range(2))
+        left.merge(right)
+        states.append(left)
+    np.testing.assert_array_equal(states[0].probabilities(x), softmax(x))
+
+
+def test_a_sum_next_to_one_keeps_its_small_part():
+    state = OnlineSoftmax()
+    for value in (0.0, -50.0):
+        state.update([value])
+    np.testing.assert_allclose(state.logsumexp(), logsumexp([0.0, -50.0]), 1e-12)
+
+
 def test_nothing_seen_yet():
     state = OnlineSoftmax()
     state.update(np.zeros(0))
