@@ -51,10 +51,10 @@ def audit(
     ...RMSNorm, and torch's rms_norm, are judged as one operation for that reason. Matrix products are
     judged by their result. Constants added (an epsilon) count as intended.
 
-    Cost: one run, one pass for the maximum of each result and each parameter, and some 0.1 ms an operation.
-    That is at most three times a plain forward for models whose operations take 0.2 ms each on average; for
-    smaller ones the fixed time decides (benchmarks/audit.py measures it). The first audit of a process also
-    loads parts of torch that a plain forward does not: time the second.
+    Cost: one run, one pass for the maximum of each result and each parameter, and a fixed time an operation.
+    That is at most three times a plain forward from some size on (benchmarks/audit.py measures it); below it,
+    the fixed time decides. The first audit of a process also loads parts of torch that a plain forward does
+    not: time the second.
 
     Raises
     ------
