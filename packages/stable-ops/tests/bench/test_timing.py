@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
 
 from stable_ops.bench import read, timing  # noqa: E402
+from stable_ops.bench.accuracy import truth  # noqa: E402
 from stable_ops.bench.cases import Point  # noqa: E402
 from stable_ops.bench.peers import Absent, Variant  # noqa: E402
 
@@ -64,7 +65,7 @@ def no_gpu(monkeypatch):
 def build(backend, op, dtype):
     if backend == "missing":
         raise Absent("has no such operator")
-    return Variant(backend, lambda *operands: CLOCK.run(backend, operands[0]))
+    return Variant(backend, lambda *x: CLOCK.run(backend, truth(op, *x).to(getattr(torch, dtype))))
 
 
 def measured(op="softmax", backends=("slow", "fast"), calls=4):
@@ -139,6 +140,19 @@ def test_what_cannot_run_is_told(monkeypatch):
         timing, "variant", lambda backend, op, dtype: Variant(backend, lambda x: time.sleep(0.02))
     )
     assert "not timed: a call took" in measured(backends=("slow",)).absent[0].reason
+
+
+def wrong_in_the_last_row(x):
+    y = truth("softmax", x).to(x.dtype)
+    y[-1] = y[0]
+    return y
+
+
+@pytest.mark.parametrize("kernel", [lambda x: x * torch.nan, torch.zeros_like, wrong_in_the_last_row])
+def test_what_answers_wrongly_is_not_timed(monkeypatch, kernel):
+    monkeypatch.setattr(timing, "variant", lambda backend, op, dtype: Variant(backend, kernel))
+    (absent,) = measured(backends=["fast"]).absent
+    assert (absent.failed, absent.reason) == (True, "ArithmeticError: wrong results")
 
 
 def test_operands_of_each_operator(monkeypatch):

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from stable_ops.bench import read
+from stable_ops.bench.accuracy import truth
 from stable_ops.bench.cases import READ_ONLY, SAMPLING, Point
 from stable_ops.bench.peers import Absent, Variant, absence, variant, versions
 from stable_ops.bench.report import Absence, BenchReport, LaunchRow, SpeedRow, tier_of
@@ -95,7 +96,7 @@ def prepare(
         for backend in backends:
             try:
                 built = variant(backend, point.op, point.dtype)
-                _try(built, built.adapt(*operands))
+                _try(built, point, operands)
             except Exception as error:  # whatever a library raises is a reason not to show it
                 prepared.absent.append(absence(error, point.op, point.length, point.dtype, backend))
             else:
@@ -108,15 +109,32 @@ def prepare(
     return done
 
 
-def _try(built: Variant, arguments: Operands) -> None:
-    """Call it twice: the first call compiles; one whose second takes long would hold up the others."""
+def _try(built: Variant, point: Point, operands: Operands) -> None:
+    """Call it twice, the first call compiles; refuse what answers wrongly or would hold up the others."""
+    arguments = built.adapt(*operands)
     for attempt in (0, 1):
+        # The next tensor of this size lies where this one lay: what a kernel does not write is NaN.
+        torch.full(point.shape, torch.nan, dtype=operands[0].dtype, device=DEVICE)
         began = time.perf_counter()
-        built.call(*arguments)
+        y = built.call(*arguments)
         torch.cuda.synchronize()
         seconds = time.perf_counter() - began
+        # A launch that failed unnoticed is reported by the next one.
+        torch.zeros(1, device=DEVICE)
+        torch.cuda.synchronize()
         if attempt and seconds > LONGEST_CALL_S:
             raise Absent(f"not timed: a call took {seconds:.2g} s")
+    if point.op not in SAMPLING and not _right(y, point.op, operands):
+        raise ArithmeticError("wrong results")
+
+
+def _right(y: Any, op: str, operands: Operands) -> bool:
+    """Whether the first and last rows are within 2 % of their largest element: it ran, no more."""
+    for rows in (slice(0, 4), slice(-4, None)):
+        exact = truth(op, *(x[rows] if x.ndim == 2 else x for x in operands))
+        if not bool(((y[rows].double() - exact).abs() <= 0.02 * exact.abs().max()).all()):
+            return False
+    return True
 
 
 def measure(
