@@ -62,7 +62,9 @@ def singular_value_drift(A: Any, change: Any) -> Drift:
     Drift
         min(m, n) values; in float64.
 
-    Notes ----- Proven: :math:`|\\delta\\sigma_i| \\le \\|E\\|_2` (Weyl), and for a singular value whose
+    Notes
+    -----
+    Proven: :math:`|\\delta\\sigma_i| \\le \\|E\\|_2` (Weyl), and for a singular value whose
     distance g from the others, from :math:`-\\sigma_i` and, where A is not square, from 0 exceeds
     :math:`2\\|E\\|_2`, :math:`|\\delta\\sigma_i - u_i^T E v_i| \\le \\|E\\|_2^2 / (g - 2\\|E\\|_2)`: the
     Rayleigh quotient of the vectors of A in the symmetric matrix :math:`[0, A + E; (A + E)^T, 0]` by Kato and
@@ -108,7 +110,9 @@ def eigenvalue_drift(A: Any, change: Any) -> Drift:
     Drift
         n values; in complex128.
 
-    Notes ----- With right vectors X, left vectors :math:`Y^H = X^{-1}` and :math:`W = Y^H E X`, the change is
+    Notes
+    -----
+    With right vectors X, left vectors :math:`Y^H = X^{-1}` and :math:`W = Y^H E X`, the change is
     :math:`W_{ii} + \\sum_{j \\ne i} W_{ij} W_{ji} / (\\lambda_i - \\lambda_j)` to second order: the first
     term is the prediction, the size of the second its remainder. `limit` is :math:`\\mathrm{cond}(\\lambda_i)
     \\|E\\|_2` (`eigenvalue_condition`). Only first order, unlike for singular values: a non-normal matrix has

@@ -72,7 +72,9 @@ def matrix_norm(A: Any, kind: Literal["fro", "op"] = "fro", *, tolerance: float 
     -------
     scalar of the dtype of A (a 0-d tensor for a tensor)
 
-    Notes ----- The power iteration runs in float64 on a block of 8 vectors with a Rayleigh-Ritz step, so up
+    Notes
+    -----
+    The power iteration runs in float64 on a block of 8 vectors with a Rayleigh-Ritz step, so up
     to 8 equal largest singular values do not slow it. The residual puts some :math:`\\sigma^2` within the
     tolerance of :math:`\\theta` (A^T A is symmetric), and :math:`\\sqrt\\theta \\le \\sigma_1` always; that
     it is the largest rests on the random start, which misses it with probability zero (`operator_norm` proves

@@ -68,7 +68,9 @@ def operator_norm(A: Any, *, tolerance: float = 1e-9, certify: bool = True, seed
     OperatorNorm
         In float64, whatever the dtype of A.
 
-    Notes ----- Block power iteration on :math:`A^T A` with 8 vectors and a Rayleigh-Ritz step, so up to 8
+    Notes
+    -----
+    Block power iteration on :math:`A^T A` with 8 vectors and a Rayleigh-Ritz step, so up to 8
     equal largest singular values do not slow it, and more do not either: every vector of their space is an
     answer. The residual alone proves only that *some* singular value is near. That none is larger is proven
     by Cholesky: if :math:`\\mu I - A^T A` has a factor in floating-point arithmetic, then :math:`\\sigma_1^2
