@@ -23,19 +23,21 @@ _ELEMENTS_WORTH_A_THREAD = 2**17
 
 @dataclass(frozen=True)
 class Loops:
-    """The loops over float64 in which libraries differ in speed; all may overwrite their argument.
+    """The loops over float64 in which libraries differ in speed.
 
     Attributes
     ----------
-    exp, erfc : callable
-        Errors of about one ulp.
+    exp : callable
+        `exp(x, out)`, to about one ulp; `out` may be x.
+    erfc : callable
+        To about two ulp; may overwrite its argument.
     softmax : callable, optional
         Of rows, with sums in four lanes: good to n/4 ulp.
     wide : bool
         Whether the result stays in float64.
     """
 
-    exp: Callable[[Float64], Float64]
+    exp: Callable[[Float64, Float64], Float64]
     erfc: Callable[[Float64], Float64]
     softmax: Callable[[Float64], Float64] | None = None
     wide: bool = False
@@ -45,7 +47,7 @@ def numpy_loops(*, wide: bool) -> Loops:
     """numpy's and SciPy's."""
     from scipy.special import erfc
 
-    return Loops(exp=lambda x: np.exp(x, out=x), erfc=lambda x: erfc(x, out=x), wide=wide)
+    return Loops(exp=lambda x, out: np.exp(x, out=out), erfc=lambda x: erfc(x, out=x), wide=wide)
 
 
 def map_rows(

@@ -56,6 +56,21 @@ def test_neither_overflows_nor_vanishes():
     np.testing.assert_allclose(layer_norm(np.array([1e20, -1e20], np.float32)), [1, -1], 1e-7)
 
 
+def test_the_ends_of_float64():
+    """The sum of a row overflows before its norm does; the square of a subnormal vanishes."""
+    big, small = 1.7e308, 5e-324
+    np.testing.assert_array_equal(layer_norm([big, -big, big, -big]), [1, -1, 1, -1])
+    np.testing.assert_allclose(layer_norm([big, big, big, -big]), np.array([1, 1, 1, -3]) / np.sqrt(3), 1e-15)
+    np.testing.assert_array_equal(layer_norm([big, big, big]), [0, 0, 0])
+    np.testing.assert_array_equal(rms_norm([big, -big, big]), [1, -1, 1])
+    np.testing.assert_array_equal(rms_norm([small, -small], eps=0.0), [1, -1])
+    np.testing.assert_array_equal(layer_norm([small, -small], eps=0.0), [1, -1])
+    # Rows of other magnitudes in one block do not touch each other.
+    mixed = np.array([[big, -big], [small, -small], [1.0, 3.0]])
+    for i in range(3):
+        np.testing.assert_array_equal(layer_norm(mixed, eps=1e-300)[i], layer_norm(mixed[i], eps=1e-300))
+
+
 def test_zero_over_zero_is_undefined():
     assert np.isnan(rms_norm(np.zeros(3), eps=0.0)).all()
     assert np.isnan(layer_norm(np.ones(3), eps=0.0)).all()

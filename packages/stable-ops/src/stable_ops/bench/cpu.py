@@ -22,6 +22,7 @@ from mfi_command import BadInput, require
 from stable_ops.bench.cases import READ_ONLY, Point
 from stable_ops.bench.peers import Absent, Call, Variant, absence, torch_functions
 from stable_ops.bench.report import AccuracyRow, BenchReport, SpeedRow
+from stable_ops.blocks import cores
 from stable_ops.testing.oracles import ORACLES, truth
 from stable_ops.testing.ulp import error_ulp, misrounded
 
@@ -224,9 +225,9 @@ def _device() -> str:
 
 
 def _threads(backends: Sequence[str]) -> int:
-    """Of torch; the numpy forms use one."""
+    """Of torch, and of our numpy forms; SciPy and numpy use one."""
     if not any(name.endswith("torch") for name in backends):
-        return 1
+        return cores()
     return int(require("torch", extra="torch", distribution="mfi-stable-ops").get_num_threads())
 
 

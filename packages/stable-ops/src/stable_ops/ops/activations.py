@@ -257,7 +257,8 @@ def _tanh_distribution(x: Float64, loops: Loops) -> Float64:
 
 
 def _logistic(t: Float64, loops: Loops) -> Float64:
-    share = loops.exp(-t)
+    share = np.negative(t)
+    loops.exp(share, share)
     share += 1.0
     np.reciprocal(share, out=share)
     # exp(-t) overflows at -709, where the share is not yet zero.

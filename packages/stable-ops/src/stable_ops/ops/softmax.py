@@ -165,25 +165,27 @@ def _map(rows: _Rows, x: Any, axis: int, *, reduces: bool = False) -> Any:
 def _softmax_rows(x: Float64, loops: Loops) -> Float64:
     if loops.softmax is not None and x.shape[-1] <= _FUSED_LENGTH:
         return loops.softmax(x)
-    x -= _row_max(x)
-    loops.exp(x)
+    peak = _row_max(x)
+    # Without the maximum where float64 does without: a weight below its normal numbers is a share below them.
+    far = ~((peak >= 0.0) & (peak < 500.0))[:, 0]
+    if far.any():
+        x[far] -= peak[far]
+    loops.exp(x, x)
     x /= x.sum(axis=-1, keepdims=True)
     return x
 
 
 def _log_softmax_rows(x: Float64, loops: Loops) -> Float64:
     x -= _row_max(x)
-    logarithm = _log_sum(loops.exp(x.copy()))[:, None]
-    if loops.wide:
+    logarithm = _log_sum(loops.exp(x, np.empty_like(x)))[:, None]
+    near = logarithm[:, 0] < math.log(2)
+    # log 2 is seen beside everything below 2^50.
+    if loops.wide or not (near.any() or x.min(initial=0.0) < -(2.0**50)):
         x -= logarithm
         return x
-    # log 2 is seen beside everything below 2^50.
-    rows = np.flatnonzero((logarithm[:, 0] < math.log(2)) | (x.min(axis=-1, initial=0.0) < -(2.0**50)))
-    shifted = x[rows]
+    shifted = x.copy()
     x -= logarithm
-    if rows.size:
-        x[rows] = _off_ties(x[rows], shifted)
-    return x
+    return _off_ties(x, shifted)
 
 
 def _off_ties(result: Float64, shifted: Float64) -> Float64:
@@ -200,7 +202,7 @@ def _logsumexp_rows(x: Float64, loops: Loops) -> Float64:
     """Without the maximum where float64 does without: its exponentials reach from e^-745 to e^709."""
     if x.shape[-1] == 0:
         return np.full(x.shape[0], -np.inf)
-    total = np.log(loops.exp(x.copy()).sum(axis=-1))
+    total = np.log(loops.exp(x, np.empty_like(x)).sum(axis=-1))
     # Near 0 the logarithm loses digits. NaN counts as outside.
     rows = np.flatnonzero(~((np.abs(total) > 2.0**-6) & (np.abs(total) < 500.0)))
     if rows.size:
@@ -211,7 +213,7 @@ def _logsumexp_rows(x: Float64, loops: Loops) -> Float64:
 def _logsumexp_rows_shifted(x: Float64, loops: Loops) -> Float64:
     peak = _row_max(x)
     x -= peak
-    total = peak[:, 0] + _log_sum(loops.exp(x))
+    total = peak[:, 0] + _log_sum(loops.exp(x, x))
     # inf - inf inside made these rows NaN, though their sum is defined.
     return np.where(np.isinf(peak[:, 0]), peak[:, 0], total)
 
