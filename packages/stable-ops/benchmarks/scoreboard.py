@@ -16,13 +16,13 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 TITLES = {
     "stable_ops": "stable-ops",
+    "stable_ops/numpy": "stable-ops, numpy",
+    "stable_ops/torch": "stable-ops, torch",
     "torch": "torch",
     "torch.compile": "torch.compile",
     "liger": "Liger",
     "quack": "QuACK",
     "flashinfer": "FlashInfer",
-    "stable_ops/numpy": "stable-ops, numpy",
-    "stable_ops/torch": "stable-ops, torch",
     "scipy": "scipy.special",
     "numpy": "numpy by hand",
 }
@@ -212,16 +212,19 @@ def launches(run: Run) -> str:
 
 
 def processor(run: Run) -> str:
-    """GB/s, share of copy, error and extra memory on a CPU."""
+    """GB/s, share of copy, error and extra memory on a CPU; ours as a multiple of the library it replaces."""
     lines = []
     for op, shape in unique(run["rows"], lambda row: (row["op"], tuple(row["shape"]))):
-        for row in (r for r in run["rows"] if (r["op"], tuple(r["shape"])) == (op, shape)):
-            judged = where(run["accuracy"], op=op, backend=row["backend"], length=shape[1])
+        here = {r["backend"]: r for r in run["rows"] if (r["op"], tuple(r["shape"])) == (op, shape)}
+        for name in named(list(here.values())):
+            row = here[name]
+            rival = here.get({"stable_ops/numpy": "scipy", "stable_ops/torch": "torch"}.get(name, ""))
+            times = f"{rival['median_s'] / row['median_s']:.1f}" if rival else ""
             extra = "" if row["extra_bytes"] is None else f"{row['extra_bytes'] / 2**20:.1f}"
-            speed = [f"{row['gb_per_s']:.2f}", f"{row['of_copy']:.3f}"]
-            names = f"{op}, {shape[0]:,} x {shape[1]:,}, {TITLES[row['backend']]}"
-            lines.append([names, *speed, *errors(judged)[:2], extra])
-    header = ["operator, shape, library", "GB/s", "of copy", "max ulp", "misrounded", "extra MiB"]
+            judged = where(run["accuracy"], op=op, backend=name, length=shape[1])
+            speed = [f"{row['gb_per_s']:.2f}", f"{row['of_copy']:.3f}", times]
+            lines.append([f"{op}, {shape[1]:,}, {TITLES[name]}", *speed, *errors(judged)[:2], extra])
+    header = ["operator, N, library", "GB/s", "of copy", "times rival", "max ulp", "misrounded", "extra MiB"]
     return table(header, lines)
 
 
@@ -297,15 +300,15 @@ INTRODUCTION = """# Scoreboard
 
 Accuracy, invariance and speed of the same operators in torch, torch.compile, Liger, QuACK,
 FlashInfer and stable-ops. Every number is from the files in
-`packages/stable-ops/benchmarks/results`, which `stable-ops bench` wrote; a test compares this page
-with them.
+`packages/stable-ops/benchmarks/results`, made with the library of `stable-ops bench`
+([how](cli.md#bench); on GPUs in parts, `benchmarks/gpu.py`); a test compares this page with them.
 
 How it is measured: all libraries of a line run in one process, in turn, one call each a round, in
 an order that shifts, with a device copy among them. Before each call 512 MiB are written, so
 nothing is left in L2; inputs rotate over three sets of 512 MiB. Times are between two CUDA events,
 medians of 51 rounds, compilation left out. Bytes are the operator's own: inputs once, outputs once.
 logsumexp and sampling, which only read, are measured against the fastest of several kernels that
-only read."""
+only read. A kernel whose answer is wrong is not timed."""
 GLANCE = """Four shares of copy bandwidth (logsumexp: of read bandwidth): the lowest over rows of
 128 to 512 numbers, of 1024, of 4096 to 32,768 and of 65,536 to 262,144. Errors are over all classes
 of inputs: normal, scale 10, mean 1000, and for gelu and silu all 65,536 inputs; "near ties" is the
@@ -320,8 +323,9 @@ SAMPLING = """Milliseconds, and how often the logits could have been read in tha
 from the exact nucleus; FlashInfer is its softmax followed by its sampler, torch a sort, a cumulative sum and
 a draw."""
 PROCESSOR = """The same on a CPU: numpy forms beside scipy.special and what one writes by hand with
-numpy, torch forms beside torch. Medians of rounds in which each runs once, beside a copy. Extra memory is the
-most in use during the call beyond operands and result."""
+numpy, torch forms beside torch. Medians of rounds in which each runs once, beside a copy. "times rival" is
+how many times as fast as scipy.special (numpy form) or torch (torch form) ours is in the same rounds. Extra
+memory is the most in use during the call beyond operands and result."""
 
 
 def page() -> str:
