@@ -8,11 +8,14 @@ from stable_ops.bench.cases import READ_ONLY
 from stable_ops.bench.report import AccuracyRow, BenchReport, InvarianceRow, SpeedRow
 
 Rows = list[list[object]]
+# Ours first, then by how common they are.
+ORDER = ("stable_ops", "stable_ops/numpy", "scipy", "numpy", "stable_ops/torch")
+ORDER += ("torch", "torch.compile", "liger", "quack", "flashinfer")
 
 
 def speed(report: BenchReport) -> tuple[list[str], Rows]:
     """One line a point: each library's share of copy, of reading where that is measured."""
-    names = list(dict.fromkeys(row.backend for row in report.rows))
+    names = sorted({row.backend for row in report.rows}, key=ORDER.index)
     points: dict[tuple[str, tuple[int, int], str], dict[str, SpeedRow]] = {}
     for row in report.rows:
         points.setdefault((row.op, row.shape, row.dtype), {})[row.backend] = row
@@ -25,7 +28,7 @@ def speed(report: BenchReport) -> tuple[list[str], Rows]:
 
 def launches(report: BenchReport) -> tuple[list[str], Rows]:
     """Host microseconds of a call, a line an operator."""
-    names = list(dict.fromkeys(row.backend for row in report.launches))
+    names = sorted({row.backend for row in report.launches}, key=ORDER.index)
     found = {(row.op, row.dtype, row.backend): row.host_us for row in report.launches}
     keys = dict.fromkeys((row.op, row.dtype) for row in report.launches)
     lines: Rows = [[*key, *(_rounded(found.get((*key, name)), 1) for name in names)] for key in keys]
