@@ -47,8 +47,11 @@ def _narrow(small, dtype: tl.constexpr, STICKY: tl.constexpr):
 
     Below 2^-126 y is cut at 2^-178 first, far below half of the least subnormal number.
     """
-    high = (small.to(tl.int64, bitcast=True) >> 32).to(tl.int32)
-    bits = ((high * 8 + STICKY) & 0x7FFFFFFF) | (high & -0x80000000)
+    whole = small.to(tl.int64, bitcast=True)
+    high = (whole >> 32).to(tl.int32)
+    # Nothing is cut off the product of two float16 numbers, which may have 22 bits.
+    cut = high * 8 + STICKY if STICKY else (whole >> 29).to(tl.int32)
+    bits = (cut & 0x7FFFFFFF) | (high & -0x80000000)
     return bits.to(tl.float32, bitcast=True).to(dtype), tl.abs(high.to(tl.float32, bitcast=True))
 
 
@@ -223,7 +226,7 @@ def tiles(
 ):  # fmt: skip
     """Tiles of ROWS whole rows, one after the other; the next one is on its way while one is worked on."""
     dtype: tl.constexpr = x_ptr.dtype.element_ty
-    n = length.to(tl.float64)
+    n = double(0.0) + length  # a length of one is no tensor
     one_over_n = 1.0 / n
     row = tl.arange(0, ROWS)
     column = tl.arange(0, BLOCK)[None, :]
@@ -312,7 +315,7 @@ def streams(
     The scratch of `exchange` is for 2 count rows.
     """
     dtype: tl.constexpr = x_ptr.dtype.element_ty
-    n = length.to(tl.float64)
+    n = double(0.0) + length  # a length of one is no tensor
     if WIDTH > 1:
         row, part = ticket(scratch_ptr, parts)
         begin = part * PART
