@@ -87,7 +87,9 @@ def on_the_host(op: str, dtype: str, length: int) -> np.ndarray:
 
 def cells(backend: str, lengths: tuple[int, ...] = LENGTHS) -> Iterator[tuple[str, dict[str, Any]]]:
     """For each operator, dtype and length: its name and what was found."""
-    given = library("numpy") if backend == "numpy" else library("torch", "cpu" if backend == "torch" else backend)
+    given = (
+        library("numpy") if backend == "numpy" else library("torch", "cpu" if backend == "torch" else backend)
+    )
     for op in ORACLES:
         for dtype in DTYPES:
             for length in lengths:
@@ -126,7 +128,9 @@ def compare(files: list[dict[str, Any]]) -> list[str]:
             # float32 is computed in float64, whose last bit may decide a tie of one in 10^8 outputs.
             exact = name not in devices or (label(cell) == "T1" and "float32" not in cell)
             if exact and entry["sha256"] != reference[cell]["sha256"]:
-                wrong.append(f"{cell}: {name} differs from numpy in {entry['differing']} of {entry['outputs']}")
+                wrong.append(
+                    f"{cell}: {name} differs from numpy in {entry['differing']} of {entry['outputs']}"
+                )
     for cell in reference:
         if len({found[cell]["sha256"] for found in devices.values()}) > 1:
             wrong.append(f"{cell}: {' and '.join(devices)} differ")

@@ -61,7 +61,8 @@ def settle(
     if op not in _FORMULAS:
         raise BadInput(f"no operator is named {op!r}: use one of {', '.join(_FORMULAS)}")
     target = get_format(format)
-    wide = [np.asarray(a).astype(np.float64) for a in arguments]
+    with np.errstate(invalid="ignore"):
+        wide = [np.asarray(a).astype(np.float64) for a in arguments]
     answers = np.empty(len(places))
     for key, members in _by_row(places, wide[0].ndim):
         # A weight or a bias is one row for all.

@@ -175,8 +175,8 @@ def truth(op: str, *arguments: Any) -> Long:
 def enclose(op: str, *arguments: Any) -> tuple[Long, Long, Long]:
     """The truth in longdouble, and two ends between which the exact value lies."""
     oracle = ORACLES[op]
-    longs = [np.asarray(a).astype(np.float64).astype(np.longdouble) for a in arguments]
     with np.errstate(all="ignore"):
+        longs = [np.asarray(a).astype(np.float64).astype(np.longdouble) for a in arguments]
         if oracle.first is not None:
             return _enclose_second(oracle, np.asarray(arguments[0]).dtype.name, longs)
         y = oracle.truth(*longs)
