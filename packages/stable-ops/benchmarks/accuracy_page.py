@@ -161,7 +161,7 @@ def families(lines: list[dict[str, Any]]) -> str:
     for family, title in FAMILIES.items():
         mine = [line for line in lines if line["family"] == family]
         if mine:
-            parts += ["", f"### {title}{' that comes in blocks' if family == 'softmax' else ''}", ""]
+            parts += ["", f"### {title}{' in blocks' if family == 'softmax' else ''}", ""]
             parts += table(
                 ("function", "inputs", "quantity", "ours", "bound", "of bound", "beside it"),
                 [

@@ -54,8 +54,10 @@ class Measured:
 
 def measure() -> list[dict[str, Any]]:
     """Every line, in the order of the page."""
-    sources = (vector_norms, matrix_norms, factorisations, least_squares, eigenvalues, sums, formats, online,
-               samples, optimizers)  # fmt: skip
+    sources = (
+        attention, online, vector_norms, matrix_norms, certified_norms, factorisations, least_squares,
+        eigenvalues, drifts, sums, formats, samples, optimizers,
+    )  # fmt: skip
     return [{**asdict(line), "of_bound": line.of_bound} for source in sources for line in source()]
 
 
@@ -105,6 +107,41 @@ def matrix_norms() -> Iterator[Measured]:
                 abs(found - exact) / exact,
                 bound,
             )
+
+
+def certified_norms() -> Iterator[Measured]:
+    """The distance from LAPACK's value, and the width of the interval that is proven to hold the norm."""
+    A = np.random.default_rng(10).standard_normal((60, 40))
+    found = stable_ops.operator_norm(A)
+    exact = float(np.linalg.svd(A, compute_uv=False)[0])
+    assert found.lower <= exact <= found.upper
+    yield Measured(
+        "linear-algebra", "operator_norm", "normal 60 x 40", "absolute error", abs(found.value - exact),
+        found.upper - found.lower,
+    )  # fmt: skip
+
+
+def drifts() -> Iterator[Measured]:
+    """The true change, by factorising A + E, against the prediction and its own remainder."""
+    rng = np.random.default_rng(11)
+    A, E = rng.standard_normal((30, 20)), 1e-4 * rng.standard_normal((30, 20))
+    drift = stable_ops.singular_value_drift(A, E)
+    off = np.abs(np.linalg.svd(A + E, compute_uv=False) - drift.values - drift.change)
+    worst = int(np.argmax(off / drift.remainder))
+    yield Measured(
+        "linear-algebra", "singular_value_drift", "30 x 20, change of 1e-4", "error of the predicted change",
+        float(off[worst]), float(drift.remainder[worst]), "no prediction", float(np.abs(drift.change).max()),
+    )  # fmt: skip
+    B = np.diag(np.arange(1.0, 13.0)) + 0.1 * rng.standard_normal((12, 12))
+    change = 1e-5 * rng.standard_normal((12, 12))
+    drift = stable_ops.eigenvalue_drift(B, change)
+    moved = np.linalg.eigvals(B + change)
+    off = np.array([np.abs(moved - value).min() for value in drift.values + drift.change])
+    # The second-order term is the size of what is left out, not a bound.
+    yield Measured(
+        "linear-algebra", "eigenvalue_drift", "12 x 12, change of 1e-5", "error of the predicted change",
+        float(off.max()), None, "no prediction", float(np.abs(drift.change).max()),
+    )  # fmt: skip
 
 
 def factorisations() -> Iterator[Measured]:
@@ -256,6 +293,26 @@ def formats() -> Iterator[Measured]:
         )
 
 
+def attention() -> Iterator[Measured]:
+    """Against the whole row in long double; the usual way rounds scores and probabilities to float16."""
+    rng = np.random.default_rng(9)
+    q, k, v = (rng.standard_normal((2, 128, 64)).astype(np.float16) for _ in range(3))
+    wide = [a.astype(np.longdouble) for a in (q, k, v)]
+    scores = np.einsum("hid,hjd->hij", wide[0], wide[1]) / 8
+    scores = np.where(np.tri(128, dtype=bool), scores, -np.inf)
+    terms = np.exp(scores - scores.max(-1, keepdims=True))
+    exact = np.einsum("hij,hje->hie", terms, wide[2]) / terms.sum(-1)[..., None]
+    tensors = [torch.from_numpy(a) for a in (q, k, v)]
+    usual = torch.nn.functional.scaled_dot_product_attention(*tensors, is_causal=True).numpy()
+    # (2 d S + n) 2^-53 sum p|v| before the rounding, which is nothing beside 0.5 ulp of float16.
+    yield Measured(
+        "softmax", "attention", "float16, causal, 2 x 128 x 64", "ulp, at least that of 1/16",
+        float(error_ulp(stable_ops.attention(q, k, v, causal=True), exact, floor=1 / 16).max()),
+        0.5 + 2.0**-20,
+        "torch", float(error_ulp(usual, exact, floor=1 / 16).max()),
+    )  # fmt: skip
+
+
 def online() -> Iterator[Measured]:
     """Rows of 4,096 in blocks of 16, in rising order, where each block moves the maximum."""
     x = np.sort(5 * np.random.default_rng(6).standard_normal((64, 4096)), axis=-1).astype(np.float16)
@@ -333,6 +390,13 @@ def optimizers() -> Iterator[Measured]:
             "optim", name, "float64, 200 steps", "relative difference from torch.optim",
             float(np.abs(w[0] - other).max() / np.abs(other).max()), 1e-12,
         )  # fmt: skip
+    w = fp.round_to(np.random.default_rng(12).uniform(0.5, 2, 10_000), "bf16")
+    report = stable_ops.stagnation([w], [np.ones_like(w)], lr=1e-3, format="bf16")
+    still = float((fp.round_to(w - 1e-3, "bf16") == w).sum())
+    yield Measured(
+        "optim", "stagnation", "10,000 bf16 weights, steps of 1e-3", "stuck weights told wrongly",
+        abs(report.stuck - still), None,
+    )  # fmt: skip
     start = np.linspace(-3, 3, 13)
     found = stable_ops.newton_search(
         lambda x: (np.cosh(x - 1) + x**2, np.sinh(x - 1) + 2 * x, np.cosh(x - 1) + 2), start

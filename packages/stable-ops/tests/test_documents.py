@@ -33,9 +33,14 @@ def test_command(block):
         assert [text for text in printed if text not in shown] == [], done.output
 
 
-@pytest.mark.parametrize("block", blocks("python"))
-def test_python(block):
-    exec(compile(block, "a document", "exec"), {})
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_python(path):
+    """The blocks of a document are run one after the other: a later one may use what an earlier one made."""
+    names = {}
+    for i, block in enumerate(
+        re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    ):
+        exec(compile(block, f"{path.name}, block {i}", "exec"), names)
 
 
 def test_there_is_something_to_run():
