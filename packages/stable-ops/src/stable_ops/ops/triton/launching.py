@@ -16,10 +16,11 @@ class Launch:
     One for each device and each set of types and integers that are not marked `do_not_specialize`.
     """
 
-    __slots__ = ("_compiled", "_constants", "_kernel", "_values", "_warps")
+    __slots__ = ("_compiled", "_constants", "_kernel", "_settings", "_values")
 
-    def __init__(self, kernel: Any, *, warps: int, **constants: Any) -> None:
-        self._kernel, self._warps, self._constants = kernel, warps, constants
+    def __init__(self, kernel: Any, *, warps: int, registers: int | None = None, **constants: Any) -> None:
+        self._kernel, self._constants = kernel, constants
+        self._settings = {"num_warps": warps} | ({"maxnreg": registers} if registers else {})
         self._values = tuple(constants.values())
         self._compiled: Any = None
 
@@ -27,6 +28,6 @@ class Launch:
         """Run that many programs on the current stream of the current device."""
         if self._compiled is None:
             # The interpreter answers None, and is asked again.
-            self._compiled = self._kernel[(programs,)](*arguments, **self._constants, num_warps=self._warps)
+            self._compiled = self._kernel[(programs,)](*arguments, **self._constants, **self._settings)
         else:
             self._compiled[(programs, 1, 1)](*arguments, *self._values)

@@ -1,8 +1,8 @@
 """The kernels of layer_norm and rms_norm: float64 inside, few conversions.
 
-With c the first number of a row and e = x - c, the sums of e and e^2 are taken in one pass, and the variance
-times n^2 is n sum(e^2) - sum(e)^2. That cancels where c is far from the mean; such rows are summed again
-about the mean itself. All sums are float64, and their order depends on the length of a row alone.
+The sums of x and x^2 are taken in one pass, and the variance times n^2 is n sum(x^2) - sum(x)^2. That
+cancels where the mean is far from zero; such rows are summed again about a number near the mean. All sums
+are float64, and their order depends on the length of a row alone.
 
 A 16-bit result is made from the bits of y 2^-896, whose exponent field is that of a float32 y: cut off after
 21 bits, with a last bit set for what was cut, and rounded by the hardware. Something always was cut: the
@@ -31,7 +31,7 @@ _DOWN = tl.constexpr(2.0**-896)
 _OVERFLOW = tl.constexpr(1.875 * 2.0**-96)
 # Keep the square of the root from overflow beside a huge eps, and from vanishing beside a tiny one.
 _HUGE_EPS = tl.constexpr(1e150)
-# (mean - c)^2 in variances, from which on a row is summed again.
+# Squared mean in variances, from which on a row is summed again.
 _FAR = tl.constexpr(16.0)
 
 
@@ -172,7 +172,7 @@ def _quick(
 @triton.jit
 def _read_sums(
     x_ptr, place, there, c, begin, end,
-    CENTRE: tl.constexpr, EVEN: tl.constexpr, ROWS: tl.constexpr, STEP: tl.constexpr,
+    CENTRE: tl.constexpr, FAR: tl.constexpr, EVEN: tl.constexpr, ROWS: tl.constexpr, STEP: tl.constexpr,
 ):  # fmt: skip
     """Both sums over columns from begin to end of rows that begin at `place` (ROWS, 1), STEP at a time."""
     column = tl.arange(0, STEP)[None, :]
@@ -181,13 +181,37 @@ def _read_sums(
     for start in range(begin, end, STEP):
         inside = there if EVEN else there & (start + column < end)
         e = tl.load(x_ptr + (place + start + column), mask=inside, other=0.0).to(tl.float64)
+        if FAR:
+            e = tl.where(inside, e - c[:, None], 0.0)
         if CENTRE:
-            e -= c[:, None]
-            if not EVEN:
-                e = tl.where(inside, e, 0.0)
             first += e
         second += e * e
     return _sum_rows(first, second, CENTRE)
+
+
+@triton.jit
+def _write_row(
+    x_ptr, w_ptr, b_ptr, y_ptr, begin, end, c, mean, factor, rational,
+    OFFSET: tl.constexpr, CENTRE: tl.constexpr, FAR: tl.constexpr, TWICE: tl.constexpr, SCALE: tl.constexpr,
+    SHIFT: tl.constexpr, EVEN: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The quick results from begin to end of a row; answers the worst alarm."""
+    column = tl.arange(0, BLOCK)[None, :]
+    worst = tl.where(rational, 1.0, 0.0)[:, None] + tl.full([1, BLOCK], 0.0, tl.float32)
+    for start in range(begin, end, BLOCK):
+        place = start + column
+        inside = tl.full([1, BLOCK], 1, tl.int1) if EVEN else place < end
+        w = tl.load(w_ptr + place, mask=inside, other=0.0)
+        b = tl.load(b_ptr + place, mask=inside, other=0.0)
+        e = tl.load(x_ptr + place, mask=inside, other=0.0).to(tl.float64)
+        if FAR:
+            e -= c[:, None]
+        if CENTRE:
+            e -= mean[:, None]
+        y, alarm = _quick(e, w, b, factor[:, None], x_ptr.dtype.element_ty, OFFSET, TWICE, SCALE, SHIFT)
+        tl.store(y_ptr + place, y, mask=inside)
+        worst = _worse(worst, alarm)
+    return _worst(worst)
 
 
 @triton.jit
@@ -238,53 +262,41 @@ def tiles(
     x_ptr += start * length
     y_ptr += start * length
     left = count - start
-    there = row < left
-    inside = there[:, None] if EVEN else there[:, None] & filled
-    next_x = tl.load(x_ptr + place, mask=inside, other=0.0)
-    next_c = tl.load(x_ptr + row * length, mask=there, other=0.0)
+    inside = (row < left)[:, None] if EVEN else (row < left)[:, None] & filled
+    ahead = tl.load(x_ptr + place, mask=inside, other=0.0)
     while left > 0:
-        there = row < left
-        inside = there[:, None] if EVEN else there[:, None] & filled
-        x = next_x
-        c = next_c.to(tl.float64)
+        there = (row < left)[:, None]
+        inside = there if EVEN else there & filled
+        x = ahead
         left -= step
-        following = row < left
-        ahead = following[:, None] if EVEN else following[:, None] & filled
-        next_x = tl.load(x_ptr + step * length + place, mask=ahead, other=0.0)
-        next_c = tl.load(x_ptr + step * length + row * length, mask=following, other=0.0)
+        following = (row < left)[:, None] if EVEN else (row < left)[:, None] & filled
+        ahead = tl.load(x_ptr + step * length + place, mask=following, other=0.0)
         e = x.to(tl.float64)
-        if CENTRE:
-            e -= c[:, None]
-            if not EVEN:
-                e = tl.where(filled, e, 0.0)
         first, second = _sum_rows(e, e * e, CENTRE)
+        c = first * 0.0
         if CENTRE:
             far = _is_far(first, second, n)
             if tl.max(far.to(tl.int32), axis=0) > 0:
                 # As a float32, so that no difference from it is rounded.
-                c = tl.where(far, (c + first * one_over_n).to(tl.float32).to(tl.float64), c)
-                first, second = _read_sums(
-                    x_ptr, base, there[:, None], c, 0, length, CENTRE, False, ROWS, STEP
-                )
+                c = tl.where(far, (first * one_over_n).to(tl.float32).to(tl.float64), 0.0)
+                first, second = _read_sums(x_ptr, base, there, c, 0, length, CENTRE, True, False, ROWS, STEP)
         root, unit, factor, rational = _root(first, second, n, EPS, CENTRE)
         # Here, not before the loop, where their float64 forms would be kept in registers.
         w = tl.load(w_ptr + column, mask=filled, other=0.0)
         b = tl.load(b_ptr + column, mask=filled, other=0.0)
         if RELOAD:
-            e = _again(x_ptr, place, inside)
-            if CENTRE:
-                e -= c[:, None]
-        elif CENTRE:
-            e = x.to(tl.float64) - c[:, None]
+            e = tl.load(x_ptr + place, mask=inside, other=0.0, cache_modifier=".ca").to(tl.float64)
+        else:
+            e = x.to(tl.float64)
         if CENTRE:
-            e -= (first * one_over_n)[:, None]
+            # Where c is 0 the first difference changes nothing.
+            e = (e - c[:, None]) - (first * one_over_n)[:, None]
         y, alarm = _quick(e, w, b, factor[:, None], dtype, OFFSET, TWICE, SCALE, SHIFT)
         tl.store(y_ptr + place, y, mask=inside)
         alarm = tl.where(rational[:, None], 1.0, alarm)
         if not (_worst(alarm) < _OVERFLOW):
             # Those rows alone: a row has the same bits whoever its neighbours are.
-            wrong = tl.max(tl.where(alarm < _OVERFLOW, 0, 1), axis=1)
-            wrong = there[:, None] & (wrong > 0)[:, None]
+            wrong = there & (tl.max(tl.where(alarm < _OVERFLOW, 0, 1), axis=1) > 0)[:, None]
             _slow_rows(
                 x_ptr, w_ptr, b_ptr, y_ptr, base, wrong, 0, length, c, first, root, unit, n,
                 OFFSET, CENTRE, TWICE, SCALE, SHIFT, STEP,
@@ -294,70 +306,118 @@ def tiles(
 
 
 @triton.jit
-def _of_all_parts(scratch_ptr, row, part, parts, first, second, WIDTH: tl.constexpr):
-    """Sums over the row from those over each part, in the order of the parts."""
-    place = words(scratch_ptr, row, parts)
+def _finish_row(
+    x_ptr, w_ptr, b_ptr, y_ptr, begin, end, c, far, first, second, n,
+    EPS: tl.constexpr, OFFSET: tl.constexpr, CENTRE: tl.constexpr, TWICE: tl.constexpr, SCALE: tl.constexpr,
+    SHIFT: tl.constexpr, EVEN: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """All results from begin to end of a row, from the sums over the whole of it about c."""
+    root, unit, factor, rational = _root(first, second, n, EPS, CENTRE)
+    mean = first / n
+    if far:
+        worst = _write_row(
+            x_ptr, w_ptr, b_ptr, y_ptr, begin, end, c, mean, factor, rational,
+            OFFSET, CENTRE, True, TWICE, SCALE, SHIFT, EVEN, BLOCK,
+        )  # fmt: skip
+    else:
+        worst = _write_row(
+            x_ptr, w_ptr, b_ptr, y_ptr, begin, end, c, mean, factor, rational,
+            OFFSET, CENTRE, False, TWICE, SCALE, SHIFT, EVEN, BLOCK,
+        )  # fmt: skip
+    # Of a row in parts, each does again its own: for an irrational root the results are the same.
+    if not (worst < _OVERFLOW):
+        base = tl.full([1, 1], 0, tl.int32)
+        _slow_rows(
+            x_ptr, w_ptr, b_ptr, y_ptr, base, base == 0, begin, end, c, first, root, unit, n,
+            OFFSET, CENTRE, TWICE, SCALE, SHIFT, BLOCK,
+        )  # fmt: skip
+
+
+@triton.jit(do_not_specialize=["count"])
+def streams(
+    x_ptr, w_ptr, b_ptr, y_ptr, count, length,
+    EPS: tl.constexpr, OFFSET: tl.constexpr, CENTRE: tl.constexpr, TWICE: tl.constexpr,
+    SCALE: tl.constexpr, SHIFT: tl.constexpr, EVEN: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """A row to a program, read twice: from memory, then from the first cache."""
+    n = length.to(tl.float64)
+    row = tl.program_id(0).to(tl.int64)
+    x_ptr += row * length
+    y_ptr += row * length
+    base = tl.full([1, 1], 0, tl.int32)
+    c = tl.full([1], 0.0, tl.float64)
+    first, second = _read_sums(x_ptr, base, base == 0, c, 0, length, CENTRE, False, EVEN, 1, BLOCK)
+    far = False
+    if CENTRE:
+        far = tl.max(_is_far(first, second, n).to(tl.int32), axis=0) > 0
+        if far:
+            # As a float32, so that no difference from it is rounded.
+            c = (first / n).to(tl.float32).to(tl.float64)
+            first, second = _read_sums(x_ptr, base, base == 0, c, 0, length, CENTRE, True, EVEN, 1, BLOCK)
+    _finish_row(
+        x_ptr, w_ptr, b_ptr, y_ptr, 0, length, c, far, first, second, n,
+        EPS, OFFSET, CENTRE, TWICE, SCALE, SHIFT, EVEN, BLOCK,
+    )  # fmt: skip
+
+
+@triton.jit
+def _tell(first, second, place, part, parts):
     publish(place, part, tl.sum(first, axis=0), tl.sum(second, axis=0), parts)
+
+
+@triton.jit
+def _hear(place, parts, WIDTH: tl.constexpr):
+    """Sums over the row from those over each part, in the order of the parts."""
     firsts, seconds = collect(place, parts, WIDTH)
     zero = double(0.0)
     return zero + tl.sum(as_double(firsts), axis=0), zero + tl.sum(as_double(seconds), axis=0)
 
 
-@triton.jit(do_not_specialize=["count"])
-def streams(
-    x_ptr, w_ptr, b_ptr, y_ptr, scratch_ptr, count, length, parts,
+@triton.jit(do_not_specialize=["count", "teams"])
+def in_teams(
+    x_ptr, w_ptr, b_ptr, y_ptr, scratch_ptr, count, length, parts, teams,
     EPS: tl.constexpr, OFFSET: tl.constexpr, CENTRE: tl.constexpr, TWICE: tl.constexpr,
     SCALE: tl.constexpr, SHIFT: tl.constexpr, EVEN: tl.constexpr, BLOCK: tl.constexpr, PART: tl.constexpr,
     WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """A row, or with WIDTH > 1 a part of one, read twice: from memory, then from the first cache.
+    """Team t of `parts` programs takes rows t, t + teams, ...; each program PART columns of every one.
 
-    The scratch of `exchange` is for 2 count rows.
+    It sums its part of the next row before it asks for the sums of this one, which the others have found by
+    then, and reads its part of this one again, from the first cache. The scratch is for 2 count rows.
     """
-    dtype: tl.constexpr = x_ptr.dtype.element_ty
-    n = double(0.0) + length  # a length of one is no tensor
-    if WIDTH > 1:
-        row, part = ticket(scratch_ptr, parts)
-        begin = part * PART
-        end = tl.minimum(begin + PART, length)
-    else:
-        row = tl.program_id(0).to(tl.int64)
-        part = 0
-        begin = 0
-        end = length
-    x_ptr += row * length
-    y_ptr += row * length
-    column = tl.arange(0, BLOCK)[None, :]
-    c = tl.load(x_ptr + tl.arange(0, 1)).to(tl.float64)
+    n = length.to(tl.float64)
+    team, part = ticket(scratch_ptr, parts)
+    begin = part * PART
+    end = tl.minimum(begin + PART, length)
     base = tl.full([1, 1], 0, tl.int32)
-    there = tl.full([1, 1], 1, tl.int1)
-    first, second = _read_sums(x_ptr, base, there, c, begin, end, CENTRE, EVEN, 1, BLOCK)
-    if WIDTH > 1:
-        first, second = _of_all_parts(scratch_ptr, row, part, parts, first, second, WIDTH)
-    if CENTRE:  # noqa: SIM102 (decided at compile time, the other at run time)
-        # All parts find the same, so all of them or none exchange their sums again.
-        if tl.max(_is_far(first, second, n).to(tl.int32), axis=0) > 0:
-            c = (c + first / n).to(tl.float32).to(tl.float64)
-            first, second = _read_sums(x_ptr, base, there, c, begin, end, CENTRE, EVEN, 1, BLOCK)
-            if WIDTH > 1:
-                first, second = _of_all_parts(scratch_ptr, row + count, part, parts, first, second, WIDTH)
-    root, unit, factor, rational = _root(first, second, n, EPS, CENTRE)
-    mean = first / n
-    worst = tl.where(rational, 1.0, 0.0)[:, None] + tl.full([1, BLOCK], 0.0, tl.float32)
-    for start in range(begin, end, BLOCK):
-        place = start + column
-        inside = tl.full([1, BLOCK], 1, tl.int1) if EVEN else place < end
-        w = tl.load(w_ptr + place, mask=inside, other=0.0)
-        b = tl.load(b_ptr + place, mask=inside, other=0.0)
-        e = tl.load(x_ptr + place, mask=inside, other=0.0).to(tl.float64)
+    zero = tl.full([1], 0.0, tl.float64)
+    row = team
+    first, second = _read_sums(
+        x_ptr + row * length, base, base == 0, zero, begin, end, CENTRE, False, EVEN, 1, BLOCK
+    )
+    _tell(first, second, words(scratch_ptr, row, parts), part, parts)
+    while row < count:
+        following = row + teams
+        if following < count:
+            first, second = _read_sums(
+                x_ptr + following * length, base, base == 0, zero, begin, end, CENTRE, False, EVEN, 1, BLOCK
+            )
+            _tell(first, second, words(scratch_ptr, following, parts), part, parts)
+        first, second = _hear(words(scratch_ptr, row, parts), parts, WIDTH)
+        c = zero
+        far = False
         if CENTRE:
-            e = (e - c[:, None]) - mean[:, None]
-        y, alarm = _quick(e, w, b, factor[:, None], dtype, OFFSET, TWICE, SCALE, SHIFT)
-        tl.store(y_ptr + place, y, mask=inside)
-        worst = _worse(worst, alarm)
-    # With parts, each does again its own: the results are the same for an irrational root.
-    if not (_worst(worst) < _OVERFLOW):
-        _slow_rows(
-            x_ptr, w_ptr, b_ptr, y_ptr, base, there, begin, end, c, first, root, unit, n,
-            OFFSET, CENTRE, TWICE, SCALE, SHIFT, BLOCK,
+            # All parts find the same, so all of them or none exchange their sums again.
+            far = tl.max(_is_far(first, second, n).to(tl.int32), axis=0) > 0
+            if far:
+                c = (first / n).to(tl.float32).to(tl.float64)
+                first, second = _read_sums(
+                    x_ptr + row * length, base, base == 0, c, begin, end, CENTRE, True, EVEN, 1, BLOCK
+                )
+                _tell(first, second, words(scratch_ptr, row + count, parts), part, parts)
+                first, second = _hear(words(scratch_ptr, row + count, parts), parts, WIDTH)
+        _finish_row(
+            x_ptr + row * length, w_ptr, b_ptr, y_ptr + row * length, begin, end, c, far, first, second, n,
+            EPS, OFFSET, CENTRE, TWICE, SCALE, SHIFT, EVEN, BLOCK,
         )  # fmt: skip
+        row = following

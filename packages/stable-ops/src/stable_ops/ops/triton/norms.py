@@ -33,10 +33,11 @@ def rms_norm(x: Any, weight: Any, *, eps: float, form: str, axis: int, offset: f
 
 @dataclass(frozen=True)
 class Plan:
-    """How rows of a length are computed; nothing in it depends on how many there are.
+    """How rows of a length are computed; nothing in it that bits depend on follows from how many there are.
 
     Tiles of `rows` rows of at most `block` columns in registers, or, with rows = 0, each row `block` columns
-    at a time, in `parts` programs of `part` columns; `warps` warps to a program.
+    at a time, in `parts` programs of `part` columns. `warps` warps to a program, `resident` programs that a
+    multiprocessor holds at once with `registers` for each thread.
     """
 
     block: int
@@ -44,17 +45,23 @@ class Plan:
     rows: int = 0
     parts: int = 1
     part: int = 0
+    registers: int | None = None
+
+    @property
+    def resident(self) -> int:
+        """Programs that a multiprocessor holds at once, of those that stay until all rows are done."""
+        return min(32, 2**16 // (32 * self.warps * (self.registers or 128)))
 
 
 def plan(length: int, *, centre: bool, processors: int) -> Plan:
     """The launch for rows of that length on a device with so many multiprocessors."""
     block = max(16, triton.next_power_of_2(length))
-    if block <= 1024:
-        return Plan(block, warps=1, rows=max(1, 512 // block))
-    parts = triton.cdiv(length, 16384)
+    if block <= 512:
+        return Plan(block, warps=1, rows=max(1, 512 // block), registers=128)
+    parts = triton.cdiv(length, 8192)
     if length > 32768 and parts <= min(exchange.MOST_PARTS, processors) and not _INTERPRETED:
-        return Plan(4096, warps=16, parts=parts, part=16384)
-    warps = min(16, block // 1024)
+        return Plan(2048, warps=8, parts=parts, part=8192, registers=80 if centre else 64)
+    warps = min(16, block // (1024 if block > 1024 else 512))
     return Plan(256 * warps, warps)
 
 
@@ -76,18 +83,32 @@ def _rows(
         length = rows.shape[-1]
         count = rows.numel() // length
         options = (float(eps), offset, centre, twice, _type(scale), _type(shift))
-        chosen, launch = _launch(length, rows.dtype, count >= 2**31, rows.device, options)
+        processors = _processors(rows.device)
+        chosen, launch = _launch(length, rows.dtype, count >= 2**31, rows.device, processors, options)
         # A kernel without a weight or bias never reads through that pointer.
         operands = (rows, rows if scale is None else scale, rows if shift is None else shift, y)
         with on_device_of(rows):
             if chosen.rows:
-                launch(-(-count // chosen.rows), *operands, count, length)
+                tiles = -(-count // chosen.rows)
+                launch(min(tiles, processors * chosen.resident), *operands, count, length)
+            elif chosen.parts == 1:
+                launch(count, *operands, count, length)
             else:
-                scratch = rows
-                if chosen.parts > 1:
-                    scratch = exchange.scratch(2 * count, chosen.parts, rows.device)
-                launch(count * chosen.parts, *operands, scratch, count, length, chosen.parts)
+                teams = _teams(count, processors * chosen.resident // chosen.parts)
+                scratch = exchange.scratch(2 * count, chosen.parts, rows.device)
+                launch(teams * chosen.parts, *operands, scratch, count, length, chosen.parts, teams)
     return y if axis in (-1, x.ndim - 1) else y.movedim(-1, axis)
+
+
+def _teams(count: int, most: int) -> int:
+    """As few as take no more rounds than the most would."""
+    rounds = -(-count // max(1, most))
+    return -(-count // rounds)
+
+
+@functools.cache
+def _processors(device: Any) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
 def _type(vector: Any) -> Any:
@@ -96,13 +117,10 @@ def _type(vector: Any) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def _launch(
-    length: int, dtype: Any, many: bool, device: Any, options: tuple[Any, ...]
+    length: int, dtype: Any, many: bool, device: Any, processors: int, options: tuple[Any, ...]
 ) -> tuple[Plan, Launch]:
-    """The plan for rows of that length and its kernel; `many` only tells them apart."""
+    """The plan for rows of that length and its kernel; `many` and the types only tell launches apart."""
     eps, offset, centre, twice, scale, shift = options
-    processors = 1
-    if device.type == "cuda":
-        processors = torch.cuda.get_device_properties(device).multi_processor_count
     chosen = plan(length, centre=centre, processors=processors)
     constants = {
         "EPS": eps,
@@ -114,12 +132,15 @@ def _launch(
         "EVEN": length % chosen.block == 0,
         "BLOCK": chosen.block,
     }
+    kernel = norm_rows.streams
     if chosen.rows:
+        kernel = norm_rows.tiles
         step = max(16, 256 * chosen.warps // chosen.rows)
         constants |= {"ROWS": chosen.rows, "STEP": step, "RELOAD": True}
-        return chosen, Launch(norm_rows.tiles, warps=chosen.warps, **constants)
-    constants |= {"PART": chosen.part, "WIDTH": triton.next_power_of_2(chosen.parts)}
-    return chosen, Launch(norm_rows.streams, warps=chosen.warps, **constants)
+    elif chosen.parts > 1:
+        kernel = norm_rows.in_teams
+        constants |= {"PART": chosen.part, "WIDTH": triton.next_power_of_2(chosen.parts)}
+    return chosen, Launch(kernel, warps=chosen.warps, registers=chosen.registers, **constants)
 
 
 def _vector(values: Any, name: str, rows: Any) -> Any:
