@@ -9,7 +9,6 @@ import pytest
 
 import stable_ops
 from stable_ops.testing import check, error_ulp, misrounded
-from stable_ops.testing.oracles import truth
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
@@ -31,7 +30,6 @@ OPS = {
     "silu": stable_ops.silu,
     "swiglu": stable_ops.swiglu,
 }
-UNARY = {"gelu": stable_ops.gelu, "silu": stable_ops.silu}
 ROWS = [op for op in OPS if op not in ("gelu", "silu", "swiglu")]
 LENGTHS = (1, 64, 1000, 4096, 16384, 20000, 40000)
 
@@ -103,23 +101,6 @@ def test_bits_of_the_reference(op, dtype):
     assert worst <= LIMIT_ULP[tier(op, dtype)] + 2.0**-20
 
 
-@pytest.mark.parametrize("dtype", DTYPES[:2])
-@pytest.mark.parametrize("op", UNARY)
-def test_every_16_bit_input(op, dtype):
-    x = torch.arange(2**16, dtype=torch.int32).to(torch.int16).view(getattr(torch, dtype))
-    y = UNARY[op](x.cuda())
-    assert same(y.cpu(), UNARY[op](x))
-    values = x.float().numpy()
-    assert not misrounded(y, truth(op, values).astype(np.float64)).any()
-
-
-@pytest.mark.parametrize("dtype", DTYPES[:2])
-def test_every_16_bit_gate(dtype):
-    gate = torch.arange(2**16, dtype=torch.int32).to(torch.int16).view(getattr(torch, dtype)).repeat(8)
-    (up,) = arguments("gelu", gate.shape, dtype, seed=5)
-    assert same(stable_ops.swiglu(gate.cuda(), up).cpu(), stable_ops.swiglu(gate, up.cpu()))
-
-
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("op", ROWS)
@@ -159,20 +140,6 @@ def test_more_elements_than_an_int32_counts(op):
     y = OPS[op](x)
     assert same(y[-1:], OPS[op](x[-1:].clone()))
     assert same(y[:1], OPS[op](x[:1].clone()))
-
-
-def test_hf_form_has_the_bits_of_the_reference():
-    x, weight = arguments("rms_norm", (2048, 1024), "bfloat16")
-    y = stable_ops.rms_norm(x, weight, form="hf")
-    assert same(y.cpu(), stable_ops.rms_norm(x.cpu(), weight.cpu(), form="hf"))
-    assert not same(y, stable_ops.rms_norm(x, weight))
-
-
-def test_tanh_form_has_the_bits_of_the_reference():
-    for dtype in DTYPES:
-        (x,) = arguments("gelu", (2**20,), dtype)
-        y = stable_ops.gelu(x, approximate="tanh").cpu()
-        assert (y != stable_ops.gelu(x.cpu(), approximate="tanh")).sum() <= (dtype == "float32")
 
 
 def test_arguments():
