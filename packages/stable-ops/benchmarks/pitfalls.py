@@ -51,7 +51,7 @@ PITFALLS = (
         "1 + 2e-22 is 1",
     ),
     Pitfall(
-        "softmax", "the same in float32, by torch", "x = torch.tensor([0.0, -20.0])",
+        "softmax", "log-probability in float32, by torch", "x = torch.tensor([0.0, -20.0])",
         "torch.log_softmax(x, -1)[0]", "so.log_softmax(x)[0]", "-np.log1p(np.exp(-20.0))",
         "the logarithm is taken of a rounded sum",
     ),
