@@ -9,8 +9,8 @@ from stable_ops.bench.report import AccuracyRow, BenchReport, InvarianceRow, Spe
 
 Rows = list[list[object]]
 # Ours first, then by how common they are.
-ORDER = ("stable_ops", "stable_ops/numpy", "scipy", "numpy", "stable_ops/torch")
-ORDER += ("torch", "torch.compile", "liger", "quack", "flashinfer")
+_NUMPY = ("stable_ops/numpy", "scipy", "numpy")
+ORDER = ("stable_ops", *_NUMPY, "stable_ops/torch", "torch", "torch.compile", "liger", "quack", "flashinfer")
 
 
 def speed(report: BenchReport) -> tuple[list[str], Rows]:
