@@ -151,3 +151,42 @@ def assert_refused(done: Done) -> None:
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert "error" in done.stderr
+
+
+def test_llm_answers_with_both_numbers_and_refuses_the_hopeless(run) -> None:
+    asked = ["llm", "--arrival-rate", "20", "--prompt", "geometric:300", "--output-tokens", "geometric:60"]
+    asked += ["--alpha", "10ms", "--beta", "100us", "--delta", "20us"]
+    result = run(*asked, "--slo", "p99_ttft<0.3", "--slo", "mean_itl<30ms", "--json")
+    assert result.returncode == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert answer["feasible"]
+    assert answer["analytic"]["mean_itl_s"] == pytest.approx(answer["simulated"]["mean_itl_s"], rel=0.05)
+    assert all(each["measured_s"] < each["limit_s"] for each in answer["slos"])
+    hopeless = run(*asked, "--slo", "p50_ttft<1ms")
+    assert hopeless.returncode == 1
+    assert "INFEASIBLE" in hopeless.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["--alpha", "nan"],
+        ["--alpha", "0"],
+        ["--prompt", "1e30"],
+        ["--slo", "p99_wait<1"],
+        ["--routing", "best"],
+        ["--arrival-rate", "0"],
+    ],
+)
+def test_llm_refuses_absurd_input_in_one_line(run, change: list[str]) -> None:
+    asked = {
+        "--arrival-rate": "20",
+        "--prompt": "300",
+        "--output-tokens": "60",
+        "--alpha": "10ms",
+        "--slo": "p99_ttft<1",
+    }
+    asked[change[0]] = change[1]
+    result = run("llm", *(word for pair in asked.items() for word in pair))
+    assert result.returncode == 2
+    assert len(result.stderr.strip().splitlines()) == 1

@@ -1,4 +1,4 @@
-"""How often the intervals of a queue's simulation hold the truth: benchmarks/coverage.py in small."""
+"""How often the intervals of a simulation hold the truth: benchmarks/interval_coverage.py in small."""
 
 from __future__ import annotations
 

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from mm1_planner.dispersion import Burstiness, Dispersion, burstiness
     from mm1_planner.expression import evaluate
     from mm1_planner.intervals import Estimate
+    from mm1_planner.llm.closed_form import LlmAnswer, llm_answer
     from mm1_planner.llm.iteration import Replica, tabulated
+    from mm1_planner.llm.planning import LlmPlan, LlmSlo, draw_tokens, parse_llm_slo, plan_llm
     from mm1_planner.llm.simulation import LlmSimulation, simulate_llm
     from mm1_planner.models.answer import LEVELS, METRICS, Answer
     from mm1_planner.models.erlang import erlang_b, erlang_c
@@ -50,7 +52,10 @@ _HOMES = {
     "Exponential": "mm1_planner.service",
     "Gamma": "mm1_planner.service",
     "LEVELS": "mm1_planner.models.answer",
+    "LlmAnswer": "mm1_planner.llm.closed_form",
+    "LlmPlan": "mm1_planner.llm.planning",
     "LlmSimulation": "mm1_planner.llm.simulation",
+    "LlmSlo": "mm1_planner.llm.planning",
     "Lognormal": "mm1_planner.service",
     "METRICS": "mm1_planner.models.answer",
     "MDc": "mm1_planner.models.mdc",
@@ -69,13 +74,17 @@ _HOMES = {
     "Trace": "mm1_planner.trace",
     "burstiness": "mm1_planner.dispersion",
     "draw": "mm1_planner.simulation",
+    "draw_tokens": "mm1_planner.llm.planning",
     "erlang_b": "mm1_planner.models.erlang",
     "erlang_c": "mm1_planner.models.erlang",
     "evaluate": "mm1_planner.expression",
+    "llm_answer": "mm1_planner.llm.closed_form",
     "lognormal_from_percentile": "mm1_planner.service",
+    "parse_llm_slo": "mm1_planner.llm.planning",
     "parse_service": "mm1_planner.service",
     "parse_slo": "mm1_planner.slo",
     "plan": "mm1_planner.planning",
+    "plan_llm": "mm1_planner.llm.planning",
     "read_trace": "mm1_planner.trace",
     "simulate": "mm1_planner.simulation",
     "simulate_llm": "mm1_planner.llm.simulation",
@@ -98,7 +107,10 @@ __all__ = [
     "Estimate",
     "Exponential",
     "Gamma",
+    "LlmAnswer",
+    "LlmPlan",
     "LlmSimulation",
+    "LlmSlo",
     "Lognormal",
     "MDc",
     "MGc",
@@ -114,13 +126,17 @@ __all__ = [
     "Trace",
     "burstiness",
     "draw",
+    "draw_tokens",
     "erlang_b",
     "erlang_c",
     "evaluate",
+    "llm_answer",
     "lognormal_from_percentile",
+    "parse_llm_slo",
     "parse_service",
     "parse_slo",
     "plan",
+    "plan_llm",
     "read_trace",
     "simulate",
     "simulate_llm",

@@ -6,6 +6,7 @@ import math
 
 from mfi_command.cli import Table
 from mm1_planner.intervals import Estimate
+from mm1_planner.llm.planning import LlmPlan
 from mm1_planner.models.answer import METRICS
 from mm1_planner.planning import Plan
 from mm1_planner.simulation import Simulation
@@ -58,6 +59,30 @@ def plan_tables(plan: Plan) -> list[Table]:
     points = [[p.servers, p.analytic_s, p.simulated_s, *_finite(p.low_s, p.high_s)] for p in plan.curve]
     around = ["servers", "formula (s)", "simulated (s)", "95 % low", "95 % high"]
     return [Table("Plan", columns, [choice]), Table(f"{plan.metric} around it", around, points)]
+
+
+def llm_tables(plan: LlmPlan) -> list[Table]:
+    """The promises with the replicas found and with one less; then what requests see."""
+    if not plan.feasible or plan.simulated is None or plan.analytic is None:
+        return []
+    kept = [[str(slo), *_finite(value, less)] for slo, value, less in plan.slos]
+    promises = Table(f"{plan.replicas} replicas", ["promise", "measured (s)", "with one less (s)"], kept)
+    rows: list[list[object]] = []
+    for what in ("ttft", "itl", "tpot", "e2e"):
+        formula = getattr(plan.analytic, f"mean_{what}_s", None)
+        if what == "itl":
+            rows += [
+                [name, formula if "mean" in name else None, value]
+                for name, value in plan.simulated.itl.items()
+            ]
+            continue
+        for name, estimate in plan.simulated.estimates.items():
+            if f"_{what}_" in name:
+                rows.append([name, formula if "mean" in name else None, *_interval(estimate)])
+    run = plan.simulated
+    title = f"What {run.requests} requests see, {run.mean_batch:.3g} of them decoding at a time"
+    rows = [row + [None] * (5 - len(row)) for row in rows]
+    return [promises, Table(title, ["", "formula", "simulated", "95 % low", "95 % high"], rows)]
 
 
 def _interval(estimate: Estimate) -> list[object]:

@@ -1,6 +1,6 @@
 """Share of the intervals that hold the exact value of M/M/1, by load, metric and confidence.
 
-python benchmarks/coverage.py [--runs 200]
+python benchmarks/interval_coverage.py [--runs 200]
 """
 
 from __future__ import annotations

@@ -1,0 +1,308 @@
+"""The fewest replicas of a batching server that keep promises, and how close the cliff is."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mfi_command import BadInput
+from mm1_planner.inputs import not_negative, parse_seconds, positive, whole
+from mm1_planner.llm.closed_form import LlmAnswer, llm_answer
+from mm1_planner.llm.iteration import Replica
+from mm1_planner.llm.simulation import LlmSimulation, simulate_llm
+from mm1_planner.models.answer import LEVELS
+from mm1_planner.search import fewest
+from mm1_planner.streams import ARRIVALS, SERVICES, stream
+
+_FORM = re.compile(r"\s*(mean|p[\d.]+)_(ttft|itl|tpot|e2e)(?:_s)?\s*<=?\s*(\S.*?)\s*")
+_REQUESTS, _A_REPLICA, _MOST = 20_000, 2_000, 400_000
+_CLIFF = 10.0
+_PROMPTS, _OUTPUTS = SERVICES, SERVICES + 8
+
+
+@dataclass(frozen=True)
+class LlmSlo:
+    """A limit on the mean or a percentile of TTFT, ITL, TPOT or the end-to-end time, such as `p99_ttft_s`."""
+
+    metric: str
+    limit_s: float
+
+    def __str__(self) -> str:
+        return f"{self.metric.removesuffix('_s')}<{self.limit_s:g}"
+
+    def measured_s(self, run: LlmSimulation) -> float:
+        """The metric; infinite where more requests went unserved than the promise allows."""
+        level, what, _ = self.metric.split("_")
+        if what in ("ttft", "e2e"):
+            times = np.sort(np.where(np.isnan(getattr(run, f"{what}_s")), np.inf, getattr(run, f"{what}_s")))
+            if level == "mean":
+                return float(times.mean())
+            return float(times[max(0, math.ceil(LEVELS[level] * times.size - 1e-9) - 1)])
+        allowed = 0.0 if level == "mean" else 1 - LEVELS[level]
+        if run.unserved > allowed * run.requests:
+            return math.inf
+        return run.itl[self.metric] if what == "itl" else run.estimates[self.metric].value
+
+
+@dataclass(frozen=True)
+class LlmPlan:
+    """How many replicas, and the evidence.
+
+    Attributes
+    ----------
+    feasible, reason
+        Whether some number of replicas keeps every promise, and if not, why none does.
+    replicas : int or None
+        The fewest that do, in simulation.
+    analytic : LlmAnswer or None
+        The closed form's means of one of them.
+    analytic_replicas : int
+        The fewest that the closed form finds stable.
+    simulated, fewer : LlmSimulation or None
+        With `replicas`, and with one less.
+    slos : tuple
+        Each promise, its measured value with `replicas` and with one less.
+    cliff_rate_per_s : float or None
+        The rate at which these replicas miss the first promise tenfold; None beyond 8 times the traffic.
+    """
+
+    feasible: bool
+    reason: str | None
+    replicas: int | None
+    arrival_rate_per_s: float
+    analytic: LlmAnswer | None
+    analytic_replicas: int
+    simulated: LlmSimulation | None
+    fewer: LlmSimulation | None
+    slos: tuple[tuple[LlmSlo, float, float], ...]
+    cliff_rate_per_s: float | None
+
+    @property
+    def verdict(self) -> str:
+        """All of it in a few sentences."""
+        if not self.feasible or self.simulated is None:
+            return f"INFEASIBLE: {self.reason}"
+        kept = ", ".join(f"{slo} measured {value:.4g}" for slo, value, _ in self.slos)
+        sentences = [f"{self.replicas} replicas keep {kept}"]
+        missed = [f"{slo} {value:.4g}" for slo, _, value in self.slos if value > slo.limit_s]
+        if missed:
+            sentences.append(f"with {(self.replicas or 0) - 1}: " + ", ".join(missed))
+        if self.cliff_rate_per_s is not None:
+            rate, share = self.cliff_rate_per_s, self.cliff_rate_per_s / self.arrival_rate_per_s
+            sentences.append(
+                f"the cliff (ten times the target) is at {rate:.4g} requests/s, {share:.2f} of this traffic"
+            )
+        return "; ".join(sentences)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data with the same names."""
+        return {
+            "feasible": self.feasible,
+            "reason": self.reason,
+            "replicas": self.replicas,
+            "arrival_rate_per_s": self.arrival_rate_per_s,
+            "analytic": self.analytic.to_dict() if self.analytic else None,
+            "analytic_replicas": self.analytic_replicas,
+            "simulated": self.simulated.to_dict() if self.simulated else None,
+            "fewer": self.fewer.to_dict() if self.fewer else None,
+            "slos": [
+                {"slo": str(slo), "limit_s": slo.limit_s, "measured_s": value, "with_one_less_s": less}
+                for slo, value, less in self.slos
+            ],
+            "cliff_rate_per_s": self.cliff_rate_per_s,
+            "verdict": self.verdict,
+        }
+
+
+def parse_llm_slo(text: str | LlmSlo) -> LlmSlo:
+    """A promise from `mean|p50|p90|p95|p99|p99.9`, `_ttft|_itl|_tpot|_e2e`, `<`, seconds (or `500ms`).
+
+    Raises
+    ------
+    BadInput
+        If the text has another form.
+
+    Examples
+    --------
+    >>> parse_llm_slo("p99_ttft<500ms")
+    LlmSlo(metric='p99_ttft_s', limit_s=0.5)
+    """
+    if isinstance(text, LlmSlo):
+        return text
+    match = _FORM.fullmatch(text)
+    level = match[1].replace(".", "") if match else ""
+    if match is None or level not in {"mean", *LEVELS}:
+        raise BadInput(
+            f"SLO {text!r} is not understood; expected such as p99_ttft<0.5 or mean_itl<30ms "
+            "(mean, p50, p90, p95, p99, p99.9 of ttft, itl, tpot or e2e)"
+        )
+    return LlmSlo(f"{level}_{match[2]}_s", parse_seconds("limit of the SLO", match[3]))
+
+
+def draw_tokens(text: str | float, count: int, *, seed: int = 0, purpose: int = _PROMPTS) -> np.ndarray:
+    """Lengths from a law: a number (all equal), `geometric:MEAN`, `lognormal:MEAN:CV`; int64 (count,), >= 1.
+
+    Raises
+    ------
+    BadInput
+        If the law is not one of these.
+    """
+    kind, *numbers = str(text).strip().lower().split(":")
+    try:
+        values = [float(number) for number in numbers]
+        if not numbers:
+            return np.full(count, whole("tokens", float(kind), largest=10**9))  # type: ignore[arg-type]
+        mean = positive("mean of the tokens", values[0], largest=1e9)
+        if kind == "geometric" and len(values) == 1 and mean >= 1:
+            return stream(seed, 0, 0, purpose).geometric(1 / mean, count)
+        if kind == "lognormal" and len(values) == 2:
+            sigma = math.sqrt(math.log1p(not_negative("cv of the tokens", values[1], largest=1e3) ** 2))
+            normal = stream(seed, 0, 0, purpose).standard_normal(count)
+            return np.maximum(np.round(mean * np.exp(sigma * normal - sigma * sigma / 2)), 1).astype(np.int64)
+    except BadInput:
+        raise
+    except ValueError:
+        pass
+    raise BadInput(f"tokens {text!r} are not understood; expected 512, geometric:MEAN or lognormal:MEAN:CV")
+
+
+def plan_llm(
+    *,
+    arrival_rate_per_s: float,
+    prompt_tokens: str | float | np.ndarray,
+    output_tokens: str | float | np.ndarray,
+    replica: Replica,
+    slos: Sequence[str | LlmSlo],
+    routing: str = "round-robin",
+    max_replicas: int = 1000,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> LlmPlan:
+    """The fewest replicas of a continuously batching server that keep every promise, by simulation.
+
+    Parameters
+    ----------
+    arrival_rate_per_s : float
+        Poisson arrivals at all replicas together.
+    prompt_tokens, output_tokens : str, float or ndarray
+        A law (see `draw_tokens`), or measured lengths to draw from, in pairs where both are arrays.
+    slos : sequence of str
+        Promises such as `p99_ttft<0.5`; all have to hold. Requests that no KV cache can hold count as late.
+    max_replicas : int
+        Where the search ends.
+
+    Raises
+    ------
+    BadInput
+        If a number is out of range or a promise is not understood.
+    """
+    rate = positive("arrival rate", arrival_rate_per_s)
+    promises = [parse_llm_slo(slo) for slo in slos]
+    if not promises:
+        raise BadInput("no promise to keep: give at least one SLO such as p99_ttft<0.5")
+    most = whole("max_replicas", max_replicas, largest=10_000)
+    work = _Work(rate, prompt_tokens, output_tokens, replica, routing, seed)
+    capacity = work.closed_form(1).capacity_per_s
+    least = math.floor(rate / capacity) + 1
+    asked = (rate, promises)
+    if impossible := _alone(work, promises):
+        return _infeasible(*asked, least, impossible)
+    if least > most:
+        return _infeasible(*asked, least, f"{least} replicas are needed to keep up at all, more than {most}")
+    tried: dict[int, LlmSimulation] = {}
+
+    def meets(replicas: int) -> bool:
+        tried[replicas] = work.simulated(replicas)
+        if on_progress:
+            on_progress(len(tried), len(tried) + 1)
+        return all(promise.measured_s(tried[replicas]) < promise.limit_s for promise in promises)
+
+    found = fewest(meets, low=max(1, least), guess=max(1, math.ceil(1.15 * rate / capacity)), most=most)
+    if found is None:
+        return _infeasible(
+            *asked, least, f"no number of replicas up to {most} keeps the promise in simulation"
+        )
+    less = tried.get(found - 1) or (work.simulated(found - 1) if found > 1 else None)
+    measured = tuple(
+        (promise, promise.measured_s(tried[found]), promise.measured_s(less) if less else math.inf)
+        for promise in promises
+    )
+    return LlmPlan(
+        True, None, found, rate, work.closed_form(found), least, tried[found], less, measured,
+        _cliff(work, promises[0], found),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Work:
+    rate: float
+    prompts: str | float | np.ndarray
+    outputs: str | float | np.ndarray
+    replica: Replica
+    routing: str
+    seed: int
+
+    def lengths(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        if isinstance(self.prompts, np.ndarray) and isinstance(self.outputs, np.ndarray):
+            rows = stream(self.seed, 0, 0, _PROMPTS).integers(0, self.prompts.size, count)
+            return self.prompts[rows], self.outputs[rows % self.outputs.size]
+        sides = ((self.prompts, _PROMPTS), (self.outputs, _OUTPUTS))
+        prompts, outputs = (
+            stream(self.seed, 0, 0, purpose).choice(side, count)
+            if isinstance(side, np.ndarray)
+            else draw_tokens(side, count, seed=self.seed, purpose=purpose)
+            for side, purpose in sides
+        )
+        return prompts, outputs
+
+    def closed_form(self, replicas: int) -> LlmAnswer:
+        return llm_answer(self.rate / replicas, *self.lengths(_REQUESTS), self.replica)
+
+    def simulated(self, replicas: int, *, faster: float = 1.0) -> LlmSimulation:
+        count = min(max(_REQUESTS, _A_REPLICA * replicas), _MOST)
+        gaps = stream(self.seed, 0, 0, ARRIVALS).standard_exponential(count) / (self.rate * faster)
+        return simulate_llm(
+            np.cumsum(gaps), *self.lengths(count), self.replica,
+            replicas=replicas, routing=self.routing, warmup=count // 20, seed=self.seed,
+        )  # fmt: skip
+
+
+def _alone(work: _Work, promises: list[LlmSlo]) -> str | None:
+    """Why not even a replica for each request would do: each is served by itself, nothing waits."""
+    prompts, outputs = work.lengths(2000)
+    slowest = work.replica.iteration_s(1, int(prompts.max() + outputs.max()), work.replica.token_budget)
+    longest = (outputs.max() + prompts.max() / work.replica.token_budget + 2) * slowest
+    run = simulate_llm(np.arange(2000) * float(longest), prompts, outputs, work.replica)
+    for promise in promises:
+        best = promise.measured_s(run)
+        if best >= promise.limit_s:
+            why = (
+                "the KV cache holds too few of the requests"
+                if math.isinf(best)
+                else f"a request alone gives {best:.4g} s"
+            )
+            return f"{promise}: {why}, and no number of replicas shortens that"
+    return None
+
+
+def _cliff(work: _Work, promise: LlmSlo, replicas: int) -> float | None:
+    """The rate at which the promise is missed tenfold, within 2 %."""
+    low, high = 1.0, 2.0
+    while promise.measured_s(work.simulated(replicas, faster=high)) < _CLIFF * promise.limit_s:
+        low, high = high, 2 * high
+        if high > 8:
+            return None
+    while high > 1.02 * low:
+        middle = (low + high) / 2
+        missed = promise.measured_s(work.simulated(replicas, faster=middle)) >= _CLIFF * promise.limit_s
+        low, high = (low, middle) if missed else (middle, high)
+    return work.rate * high
+
+
+def _infeasible(rate: float, promises: list[LlmSlo], least: int, reason: str) -> LlmPlan:
+    slos = tuple((promise, math.inf, math.inf) for promise in promises)
+    return LlmPlan(False, reason, None, rate, None, least, None, None, slos, None)

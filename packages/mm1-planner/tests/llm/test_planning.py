@@ -1,0 +1,106 @@
+"""Replicas for promises on TTFT and ITL."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from mfi_command import BadInput
+from mm1_planner import LlmSlo, Replica, draw_tokens, parse_llm_slo, plan_llm, simulate_llm
+
+REPLICA = Replica(0.012, 1e-4, 2e-8, 3e-5, max_batch=64, token_budget=4096)
+
+
+def ask(**changes):
+    question = {
+        "arrival_rate_per_s": 40.0,
+        "prompt_tokens": "geometric:500",
+        "output_tokens": "geometric:150",
+        "replica": REPLICA,
+        "slos": ["p99_ttft<0.3", "mean_itl<40ms"],
+    }
+    return plan_llm(**(question | changes))
+
+
+def test_the_number_found_keeps_the_promises_on_other_draws_and_one_less_does_not() -> None:
+    plan = ask()
+    assert plan.feasible
+    assert plan.replicas is not None
+    assert plan.replicas > 1
+    arrivals = np.cumsum(np.random.default_rng(9).exponential(1 / 40, 40_000))
+    prompts, outputs = (
+        draw_tokens(law, 40_000, seed=s) for law, s in (("geometric:500", 91), ("geometric:150", 92))
+    )
+    late = {}
+    for replicas in (plan.replicas - 1, plan.replicas):
+        run = simulate_llm(arrivals, prompts, outputs, REPLICA, replicas=replicas, warmup=2000)
+        late[replicas] = [LlmSlo("p99_ttft_s", 0.3).measured_s(run) / 0.3, run.itl["mean_itl_s"] / 0.040]
+    assert max(late[plan.replicas]) < 1.1
+    assert max(late[plan.replicas - 1]) > 1.0
+    # The plan's own evidence says the same.
+    assert all(value < slo.limit_s for slo, value, _ in plan.slos)
+    assert any(less > slo.limit_s for slo, _, less in plan.slos)
+    assert "keep" in plan.verdict
+
+
+def test_the_cliff_is_past_the_traffic_and_short_of_the_capacity() -> None:
+    plan = ask()
+    assert plan.cliff_rate_per_s is not None
+    assert plan.analytic is not None
+    assert 40 < plan.cliff_rate_per_s < 1.5 * plan.replicas * plan.analytic.capacity_per_s
+
+
+def test_what_no_replica_can_do_is_said_at_once() -> None:
+    hopeless = ask(slos=["p50_ttft<5ms"])
+    assert not hopeless.feasible
+    assert "a request alone" in hopeless.verdict
+    small = ask(replica=Replica(0.012, 1e-4, kv_tokens=300), slos=["p99_ttft<10"])
+    assert not small.feasible
+    assert "KV cache" in small.verdict
+    few = ask(max_replicas=1)
+    assert not few.feasible
+
+
+def test_requests_that_fit_nowhere_count_as_late() -> None:
+    prompts = np.full(1000, 100)
+    prompts[::50] = 10**6
+    run = simulate_llm(np.arange(1000.0), prompts, np.full(1000, 3), Replica(0.01, kv_tokens=1000))
+    assert run.unserved == 20
+    assert math.isinf(LlmSlo("p99_ttft_s", 1.0).measured_s(run))
+    assert math.isfinite(LlmSlo("p95_ttft_s", 1.0).measured_s(run))
+    assert math.isinf(LlmSlo("p99_itl_s", 1.0).measured_s(run))
+
+
+def test_measured_lengths_are_drawn_in_pairs() -> None:
+    prompts, outputs = np.array([10, 1000]), np.array([1000, 10])
+    plan = ask(prompt_tokens=prompts, output_tokens=outputs, slos=["mean_e2e<60"])
+    assert plan.feasible
+
+
+@pytest.mark.parametrize("text", ["p99_wait<1", "p98_ttft<1", "p99_ttft", "p99_ttft<-1", "p99_ttft<soon", ""])
+def test_promises_that_are_none(text: str) -> None:
+    with pytest.raises(BadInput):
+        parse_llm_slo(text)
+
+
+@pytest.mark.parametrize(
+    "law", ["0", "nan", "-3", "geometric:0.5", "geometric", "lognormal:5", "poisson:3", "1e30", "x"]
+)
+def test_laws_that_are_none(law: str) -> None:
+    with pytest.raises(BadInput):
+        draw_tokens(law, 10)
+
+
+def test_laws_have_their_means() -> None:
+    assert draw_tokens("512", 5).tolist() == [512] * 5
+    assert draw_tokens("geometric:50", 40_000).mean() == pytest.approx(50, rel=0.02)
+    drawn = draw_tokens("lognormal:500:1.5", 200_000)
+    assert drawn.mean() == pytest.approx(500, rel=0.03)
+    assert drawn.std() / drawn.mean() == pytest.approx(1.5, rel=0.1)
+
+
+def test_no_promise_is_refused() -> None:
+    with pytest.raises(BadInput, match="promise"):
+        ask(slos=[])
