@@ -113,7 +113,7 @@ def test_the_number_of_threads_is_no_part_of_the_value(name, dtype, monkeypatch)
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("name", OPERATORS)
-def test_extra_memory_is_at_most_six_blocks_a_core(name, dtype, monkeypatch):
+def test_extra_memory_is_at_most_eight_blocks_a_core(name, dtype, monkeypatch):
     monkeypatch.setattr(blocks, "cores", lambda: 2)
     x = np.repeat(drawn((64, 4096), dtype), 8, axis=0)
     for laid_out in (x, x[:, ::-1]):
@@ -122,8 +122,8 @@ def test_extra_memory_is_at_most_six_blocks_a_core(name, dtype, monkeypatch):
         result = OPERATORS[name](laid_out)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        six_blocks_a_core = 2 * 6 * blocks.BLOCK_ELEMENTS * 8
-        assert peak - result.nbytes < six_blocks_a_core < x.size * 8 / 4
+        eight_blocks_a_core = 2 * 8 * blocks.BLOCK_ELEMENTS * 8
+        assert peak - result.nbytes < eight_blocks_a_core < x.size * 8 / 3
 
 
 def test_the_smaller_of_cores_and_wanted_threads(monkeypatch):
@@ -170,7 +170,7 @@ def test_ties_that_a_cast_through_float32_would_make(seed, dtype):
         y = ties * (1 + rng.choice([-1, 0, 1], 500) * 2.0 ** -rng.integers(26, 53, 500))
         expected = round_float64(y, format)
         out = torch.empty(500, dtype=getattr(torch, dtype))
-        tensors._round_into(out, y)
+        tensors._round_into(out, y, blocks.Workspace())
         np.testing.assert_array_equal(out.double().numpy(), expected)
         if dtype == "bfloat16":
             np.testing.assert_array_equal(round_bfloat16(y), expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import deque
@@ -15,10 +16,31 @@ from numpy.typing import NDArray
 from mfi_command import BadInput
 from stable_ops.arrays import Float64, Operand, round_into
 
-# Elements in float64 at a time on each core (256 KiB): a block and its exponentials stay in the L2 cache.
-BLOCK_ELEMENTS = 2**15
+# Elements in float64 at a time on each core (less than 256 KiB): a block and its exponentials stay in the L2
+# cache, and torch, from 2^15 on, would take further threads to each operation.
+BLOCK_ELEMENTS = 2**15 - 64
 # Below this a thread costs more than it brings.
 _ELEMENTS_WORTH_A_THREAD = 2**17
+
+
+class Workspace:
+    """Arrays that one worker uses for block after block.
+
+    The system takes large arrays back when they are freed; to touch new ones costs more than the arithmetic.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any = np.float64) -> NDArray[Any]:
+        """The array of that name, with what the last use left in it; the first use is the largest."""
+        count = math.prod(shape)
+        if name not in self._arrays or self._arrays[name].size < count:
+            self._arrays[name] = np.empty(count, dtype)
+        return self._arrays[name][:count].reshape(shape)
+
+
+RowFunction = Callable[[Float64, Workspace], Float64]
 
 
 @dataclass(frozen=True)
@@ -28,18 +50,15 @@ class Loops:
     Attributes
     ----------
     exp : callable
-        `exp(x, out)`, to about one ulp; `out` may be x.
+        `exp(x, out)`, to about (1 + |x|) ulp; `out` may be x.
     erfc : callable
-        To about two ulp; may overwrite its argument.
-    softmax : callable, optional
-        Of rows, with sums in four lanes: good to n/4 ulp.
+        `erfc(x, out)`, to about two ulp; `out` may be x.
     wide : bool
         Whether the result stays in float64.
     """
 
-    exp: Callable[[Float64, Float64], Float64]
-    erfc: Callable[[Float64], Float64]
-    softmax: Callable[[Float64], Float64] | None = None
+    exp: Callable[[Float64, Float64], object]
+    erfc: Callable[[Float64, Float64], object]
     wide: bool = False
 
 
@@ -47,17 +66,15 @@ def numpy_loops(*, wide: bool) -> Loops:
     """numpy's and SciPy's."""
     from scipy.special import erfc
 
-    return Loops(exp=lambda x, out: np.exp(x, out=out), erfc=lambda x: erfc(x, out=x), wide=wide)
+    return Loops(exp=lambda x, out: np.exp(x, out=out), erfc=lambda x, out: erfc(x, out=out), wide=wide)
 
 
-def map_rows(
-    function: Callable[[Float64], Float64], x: Operand, axis: int, *, reduces: bool = False
-) -> NDArray[Any]:
+def map_rows(function: RowFunction, x: Operand, axis: int, *, reduces: bool = False) -> NDArray[Any]:
     """Apply a function of float64 rows `(m, n)` along an axis, a block of whole rows at a time.
 
-    The function may overwrite its argument, which is in C order. It answers `(m, n)`, or `(m,)` if it
-    `reduces`; each block is rounded once to the format of x. Extra memory: at most six blocks of
-    `BLOCK_ELEMENTS` float64 (or of one row, if that is longer) on each core.
+    The function may overwrite its argument, which is in C order, and use the workspace. It answers `(m, n)`,
+    or `(m,)` if it `reduces`; each block is rounded once to the format of x. Extra memory: at most eight
+    blocks of `BLOCK_ELEMENTS` float64 (or of one row, if that is longer) on each core.
     """
     if x.values.ndim == 0 or not -x.values.ndim <= axis < x.values.ndim:
         raise BadInput(f"axis {axis} is not one of an array of shape {x.values.shape}: pass one that it has")
@@ -68,13 +85,13 @@ def map_rows(
     step = max(1, BLOCK_ELEMENTS // max(1, length))
 
     def worker() -> Callable[[int], None]:
-        buffer = np.empty((min(step, count), length))
+        spare = Workspace()
 
         def one(start: int) -> None:
             stop = min(start + step, count)
-            block = buffer[: stop - start]
+            block = spare.array("block", (stop - start, length))
             np.copyto(block, read(start, stop), casting="unsafe")
-            round_into(out[start:stop], function(block), x.format)
+            round_into(out[start:stop], function(block, spare), x.format)
 
         return one
 
@@ -87,18 +104,25 @@ def map_rows(
 def map_elements(function: Callable[..., Float64], *operands: Operand) -> NDArray[Any]:
     """Apply an elementwise function to operands of one shape; rounded once to the format of the first.
 
-    The function takes float64 blocks, which it may overwrite.
+    The function takes a workspace and float64 blocks, which it may overwrite.
     """
     first = operands[0]
     readers = [_elements(operand.values) for operand in operands]
     out = np.empty(first.values.size, dtype=first.values.dtype)
 
-    def one(start: int) -> None:
-        stop = min(start + BLOCK_ELEMENTS, out.size)
-        blocks = (read(start, stop).astype(np.float64) for read in readers)
-        round_into(out[start:stop], function(*blocks), first.format)
+    def worker() -> Callable[[int], None]:
+        spare = Workspace()
 
-    share(lambda: one, range(0, out.size, BLOCK_ELEMENTS), elements=out.size)
+        def one(start: int) -> None:
+            stop = min(start + BLOCK_ELEMENTS, out.size)
+            blocks = [spare.array(f"block {i}", (stop - start,)) for i in range(len(readers))]
+            for block, read in zip(blocks, readers, strict=True):
+                np.copyto(block, read(start, stop), casting="unsafe")
+            round_into(out[start:stop], function(spare, *blocks), first.format)
+
+        return one
+
+    share(worker, range(0, out.size, BLOCK_ELEMENTS), elements=out.size)
     return out.reshape(first.values.shape)
 
 

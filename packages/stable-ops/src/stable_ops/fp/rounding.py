@@ -198,27 +198,27 @@ def _without_sign(y: NDArray[np.float64], x: NDArray[np.float64], target: Format
     return y
 
 
-def through_float32(x: NDArray[np.float64], target: Format) -> NDArray[np.float32]:
-    """float32 numbers that round to a 16-bit format as x does, in C order.
+def through_float32(y: NDArray[np.float32], x: NDArray[np.float64], target: Format) -> None:
+    """Write to y, in C order, float32 numbers that round to a 16-bit format as those of x do.
 
     They are the nearest ones, but for what lies on a tie of the format in float32 and not in float64: that is
     moved one number toward x, off the tie.
     """
-    y = np.asarray(x).astype(np.float32, order="C")
+    np.copyto(y, x, casting="unsafe")
     # All zeros up to the last bit that is dropped: a tie, or a number of the format (of its subnormals, too).
-    dropped = (1 << (22 - target.mantissa_bits)) - 1
+    dropped = np.uint32((1 << (22 - target.mantissa_bits)) - 1)
     suspect = np.flatnonzero((y.view(np.uint32) & dropped) == 0)
     if suspect.size:
-        flat, wide = y.reshape(-1), np.asarray(x).reshape(-1)[suspect]
+        flat, wide = y.reshape(-1), x.reshape(-1)[suspect]
         near = flat[suspect]
         toward = np.where(wide > near, np.float32(np.inf), np.float32(-np.inf))
         flat[suspect] = np.where(wide == near, near, np.nextafter(near, toward))
-    return y
 
 
 def round_bfloat16(x: NDArray[np.float64]) -> NDArray[np.float32]:
     """`round_float64` to bfloat16, several times as fast."""
-    y = through_float32(x, BF16)
+    y = np.empty(np.shape(x), dtype=np.float32)
+    through_float32(y, np.asarray(x), BF16)
     nan = np.isnan(y)
     bits = y.view(np.uint32)
     bits += 0x7FFF + ((bits >> 16) & 1)

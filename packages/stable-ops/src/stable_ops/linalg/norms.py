@@ -53,7 +53,7 @@ def vector_norm(x: Any, p: float = 2, *, axis: int = -1) -> Any:
     if not p >= 1:
         raise BadInput(f"p must be at least 1 (or inf), got {p}")
     operand = unwrap(x)
-    norms = map_rows(lambda rows: _norm_rows(rows, p), operand, axis, reduces=True)
+    norms = map_rows(lambda rows, _: _norm_rows(rows, p), operand, axis, reduces=True)
     return operand.like(norms, own_dtype=True)
 
 

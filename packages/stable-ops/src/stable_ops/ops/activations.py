@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mfi_command import BadInput
 from stable_ops.arrays import Float64, has_kernels, unwrap, without_gradients
-from stable_ops.blocks import Loops, look_up, map_elements, numpy_loops
+from stable_ops.blocks import Loops, Workspace, look_up, map_elements, numpy_loops
 from stable_ops.fp.formats import BF16, FP64, Format
 from stable_ops.fp.rounding import round_bfloat16
 from stable_ops.ops import tensors
@@ -155,14 +155,17 @@ def _silu_float64(x: Any) -> Any:
     operand = unwrap(x)
     with np.errstate(all="ignore"):
         loops = numpy_loops(wide=operand.format == FP64)
-        return operand.like(_gated("silu", loops)(_raised(operand.values.astype(np.float64))))
+        gate = _raised(operand.values.astype(np.float64))
+        return operand.like(_gated("silu", loops)(Workspace(), gate))
 
 
-def _silu_times(loops: Loops) -> Callable[[Float64, Float64], Float64]:
+def _silu_times(loops: Loops) -> Callable[[Workspace, Float64, Float64], Float64]:
     silu_of = _gated("silu", loops)
-    if loops.wide:
-        return lambda gate, up: np.multiply(silu_of(gate), up, out=up)
-    return lambda gate, up: np.multiply(silu_of(_raised(gate)), up, out=up)
+
+    def product(spare: Workspace, gate: Float64, up: Float64) -> Float64:
+        return np.multiply(silu_of(spare, gate if loops.wide else _raised(gate)), up, out=up)
+
+    return product
 
 
 def _raised(gate: Float64) -> Float64:
@@ -179,7 +182,8 @@ def _elementwise(name: _Gate, x: Any) -> Any:
         format = tensors.format_of(x)
         if format is not None:
             return tensors.from_codes(look_up(_table(name, format), tensors.codes(x)), x.dtype)
-        return tensors.map_elements(_gated(name, tensors.loops()), x)
+        # torch's erfc brings its own threads.
+        return tensors.map_elements(_gated(name, tensors.loops()), x, threads=1 if name == "gelu" else None)
     operand = unwrap(x)
     if operand.values.dtype.itemsize == 2:
         codes = look_up(_table(name, operand.format), operand.values.view(np.uint16))
@@ -195,25 +199,30 @@ def _table(name: _Gate, format: Format) -> NDArray[np.uint16]:
     with np.errstate(all="ignore"):
         if format == BF16:
             x = (codes.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
-            return (round_bfloat16(gated(x)).view(np.uint32) >> 16).astype(np.uint16)
-        return gated(codes.view(np.float16).astype(np.float64)).astype(np.float16).view(np.uint16)
+            y = round_bfloat16(gated(Workspace(), x))
+            return (y.view(np.uint32) >> 16).astype(np.uint16)
+        x = codes.view(np.float16).astype(np.float64)
+        return gated(Workspace(), x).astype(np.float16).view(np.uint16)
 
 
-def _gated(name: _Gate, loops: Loops) -> Callable[[Float64], Float64]:
-    """x times a distribution function of x; for formats narrower than float64, off their ties."""
+def _gated(name: _Gate, loops: Loops) -> Callable[[Workspace, Float64], Float64]:
+    """x times a distribution function of x, over x; for formats narrower than float64, off their ties."""
     distribution = _DISTRIBUTIONS[name]
 
-    def gated(x: Float64) -> Float64:
-        if loops.wide:
-            return np.where(np.isneginf(x), -0.0, x * distribution(x, loops))
-        # Beyond, the share is zero: -0 is the limit, -inf times zero would be NaN.
-        x = np.maximum(x, -2000.0)
-        return np.multiply(x, _off_ties(distribution(x, loops), x), out=x)
+    def gated(spare: Workspace, x: Float64) -> Float64:
+        # -inf times zero would be NaN; where the share is zero, -0 is the limit.
+        np.maximum(x, -1e300 if loops.wide else -2000.0, out=x)
+        share: Float64 = spare.array("share", x.shape)
+        distribution(x, share, spare, loops)
+        if not loops.wide:
+            _off_ties(share, x, spare)
+        x *= share
+        return x
 
     return gated
 
 
-def _off_ties(share: Float64, x: Float64) -> Float64:
+def _off_ties(share: Float64, x: Float64, spare: Workspace) -> None:
     """Keep a share that float64 cannot tell from 1/2 or 1 on its own side of it.
 
     x / 2 of a subnormal x, or a product of two float16 numbers, is often exactly between two numbers of the
@@ -222,16 +231,16 @@ def _off_ties(share: Float64, x: Float64) -> Float64:
     """
     step = 2.0**-50
     np.minimum(share, 1.0 - step, out=share)
-    tiny = np.abs(x) < 2.0**-48
+    tiny = np.abs(x, out=spare.array("magnitude", x.shape)) < 2.0**-48
     if tiny.any():
         share[tiny] = 0.5 * (1.0 + np.copysign(step, x[tiny]))
-    return share
 
 
-def _normal_distribution(x: Float64, loops: Loops) -> Float64:
+def _normal_distribution(x: Float64, share: Float64, spare: Workspace, loops: Loops) -> None:
     from scipy.special import erfcx
 
-    share: Float64 = loops.erfc(x * -math.sqrt(0.5))
+    np.multiply(x, -math.sqrt(0.5), out=share)
+    loops.erfc(share, share)
     share *= 0.5
     # The rounding of the argument is multiplied by x^2. exp(-x^2/2) is zero long before -40, while erfcx
     # times zero further out would be NaN.
@@ -240,7 +249,6 @@ def _normal_distribution(x: Float64, loops: Loops) -> Float64:
         tail = np.maximum(x[deep], -40.0)
         high, low = _square(tail)
         share[deep] = 0.5 * erfcx(-tail / math.sqrt(2)) * np.exp(-0.5 * high) * (1.0 - 0.5 * low)
-    return share
 
 
 def _square(x: Float64) -> tuple[Float64, Float64]:
@@ -252,12 +260,18 @@ def _square(x: Float64) -> tuple[Float64, Float64]:
     return high, ((head * head - high) + 2.0 * head * rest) + rest * rest
 
 
-def _tanh_distribution(x: Float64, loops: Loops) -> Float64:
-    return _logistic(2.0 * math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x), loops)
+def _tanh_distribution(x: Float64, share: Float64, spare: Workspace, loops: Loops) -> None:
+    t: Float64 = spare.array("magnitude", x.shape)
+    np.multiply(x, x, out=t)
+    t *= 0.044715
+    t *= x
+    t += x
+    t *= 2.0 * math.sqrt(2.0 / math.pi)
+    _logistic(t, share, spare, loops)
 
 
-def _logistic(t: Float64, loops: Loops) -> Float64:
-    share = np.negative(t)
+def _logistic(t: Float64, share: Float64, spare: Workspace, loops: Loops) -> None:
+    np.negative(t, out=share)
     loops.exp(share, share)
     share += 1.0
     np.reciprocal(share, out=share)
@@ -265,7 +279,6 @@ def _logistic(t: Float64, loops: Loops) -> Float64:
     deep = t < -700.0
     if deep.any():
         share[deep] = np.exp(t[deep])
-    return share
 
 
 _DISTRIBUTIONS = {"gelu": _normal_distribution, "gelu_tanh": _tanh_distribution, "silu": _logistic}

@@ -10,7 +10,7 @@ import numpy as np
 
 from mfi_command import BadInput
 from stable_ops.arrays import Float64, has_kernels, unwrap, without_gradients
-from stable_ops.blocks import map_rows
+from stable_ops.blocks import Workspace, map_rows
 from stable_ops.fp.formats import FP64
 from stable_ops.ops import tensors
 
@@ -42,9 +42,9 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-
     equal values gives exactly the bias. The result, computed in float64, is rounded once: before that the
     error is at most about :math:`(8 + \\log_2 n)\\,2^{-53}(|y - b| + |w| + |b|)`. A float32 or 16-bit result
     is the correctly rounded one except where the exact value is that close to a tie. Forming the variance as
-    :math:`E[x^2] - \\mu^2` in float32 instead loses :math:`2\\log_2(\\mu/\\sigma)` bits. With eps = 0 a row of equal values is 0/0,
-    NaN. For float64 rows with entries that differ by more than :math:`2^{50}` the small ones carry the
-    error of the large. Cost O(n).
+    :math:`E[x^2] - \\mu^2` in float32 instead loses :math:`2\\log_2(\\mu/\\sigma)` bits. With eps = 0 a row
+    of equal values is 0/0, NaN. For float64 rows with entries that differ by more than :math:`2^{50}` the
+    small ones carry the error of the large. Cost O(n).
 
     Raises
     ------
@@ -67,7 +67,7 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-
         return kernels.layer_norm(without_gradients(x, "x"), weight, bias, eps=eps, axis=axis)
     scale, shift = _vector(weight, "weight", x, axis), _vector(bias, "bias", x, axis)
 
-    def rows(block: Float64, *, wide: bool) -> Float64:
+    def rows(block: Float64, _: Workspace, *, wide: bool) -> Float64:
         unit = _below_overflow(block) if wide else 0
         _centre(block)
         _over_root_mean_square(block, eps, wide, unit)
@@ -144,7 +144,7 @@ def rms_norm(
     if scale is not None:
         scale = offset + scale
 
-    def rows(block: Float64, *, wide: bool) -> Float64:
+    def rows(block: Float64, _: Workspace, *, wide: bool) -> Float64:
         _over_root_mean_square(block, eps, wide)
         if form == "hf":
             block[...] = tensors.round_like(block, x) if tensors.fits(x) else unwrap(x).round(block)

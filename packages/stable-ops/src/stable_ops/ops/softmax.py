@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from stable_ops.arrays import Float64, has_kernels, unwrap, without_gradients
-from stable_ops.blocks import Loops, map_rows, numpy_loops
+from stable_ops.blocks import Loops, Workspace, map_rows, numpy_loops
 from stable_ops.fp.formats import FP64
 from stable_ops.ops import tensors
 
-_Rows = Callable[[Float64, Loops], Float64]
-# Up to here the row sums of torch's own softmax, in four lanes one after the other, are good to 2^-43.
-_FUSED_LENGTH = 2**12
+_Rows = Callable[..., Float64]
+# Up to here exponentials in float64 need no maximum: what leaves its normal numbers is a share below them.
+_NEAR = 100.0
 
 
 def softmax(x: Any, *, axis: int = -1) -> Any:
@@ -155,35 +156,34 @@ def logsumexp(x: Any, *, axis: int = -1) -> Any:
 def _map(rows: _Rows, x: Any, axis: int, *, reduces: bool = False) -> Any:
     if tensors.fits(x):
         detached, loops = without_gradients(x, "x"), tensors.loops()
-        return tensors.map_rows(lambda block: rows(block, loops), detached, axis, reduces=reduces)
+        return tensors.map_rows(functools.partial(rows, loops=loops), detached, axis, reduces=reduces)
     operand = unwrap(x)
     loops = numpy_loops(wide=operand.format == FP64)
-    y = map_rows(lambda block: rows(block, loops), operand, axis, reduces=reduces)
+    y = map_rows(functools.partial(rows, loops=loops), operand, axis, reduces=reduces)
     return operand.like(y, own_dtype=True)
 
 
-def _softmax_rows(x: Float64, loops: Loops) -> Float64:
-    if loops.softmax is not None and x.shape[-1] <= _FUSED_LENGTH:
-        return loops.softmax(x)
+def _softmax_rows(x: Float64, spare: Workspace, loops: Loops) -> Float64:
     peak = _row_max(x)
-    # Without the maximum where float64 does without: a weight below its normal numbers is a share below them.
-    far = ~((peak >= 0.0) & (peak < 500.0))[:, 0]
+    far = ~((peak >= 0.0) & (peak < _NEAR))[:, 0]
     if far.any():
         x[far] -= peak[far]
     loops.exp(x, x)
-    x /= x.sum(axis=-1, keepdims=True)
+    x *= 1.0 / x.sum(axis=-1, keepdims=True)
     return x
 
 
-def _log_softmax_rows(x: Float64, loops: Loops) -> Float64:
+def _log_softmax_rows(x: Float64, spare: Workspace, loops: Loops) -> Float64:
     x -= _row_max(x)
-    logarithm = _log_sum(loops.exp(x, np.empty_like(x)))[:, None]
+    weights = spare.array("weights", x.shape)
+    loops.exp(x, weights)
+    logarithm = _log_sum(weights)[:, None]
     near = logarithm[:, 0] < math.log(2)
     # log 2 is seen beside everything below 2^50.
     if loops.wide or not (near.any() or x.min(initial=0.0) < -(2.0**50)):
         x -= logarithm
         return x
-    shifted = x.copy()
+    shifted, weights[...] = weights, x
     x -= logarithm
     return _off_ties(x, shifted)
 
@@ -198,13 +198,14 @@ def _off_ties(result: Float64, shifted: Float64) -> Float64:
     return result
 
 
-def _logsumexp_rows(x: Float64, loops: Loops) -> Float64:
-    """Without the maximum where float64 does without: its exponentials reach from e^-745 to e^709."""
+def _logsumexp_rows(x: Float64, spare: Workspace, loops: Loops) -> Float64:
     if x.shape[-1] == 0:
         return np.full(x.shape[0], -np.inf)
-    total = np.log(loops.exp(x, np.empty_like(x)).sum(axis=-1))
+    weights = spare.array("weights", x.shape)
+    loops.exp(x, weights)
+    total = np.log(weights.sum(axis=-1))
     # Near 0 the logarithm loses digits. NaN counts as outside.
-    rows = np.flatnonzero(~((np.abs(total) > 2.0**-6) & (np.abs(total) < 500.0)))
+    rows = np.flatnonzero(~((np.abs(total) > 2.0**-6) & (np.abs(total) < _NEAR)))
     if rows.size:
         total[rows] = _logsumexp_rows_shifted(x[rows], loops)
     return np.asarray(total)
@@ -213,7 +214,8 @@ def _logsumexp_rows(x: Float64, loops: Loops) -> Float64:
 def _logsumexp_rows_shifted(x: Float64, loops: Loops) -> Float64:
     peak = _row_max(x)
     x -= peak
-    total = peak[:, 0] + _log_sum(loops.exp(x, x))
+    loops.exp(x, x)
+    total = peak[:, 0] + _log_sum(x)
     # inf - inf inside made these rows NaN, though their sum is defined.
     return np.where(np.isinf(peak[:, 0]), peak[:, 0], total)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mfi_command import BadInput
 from stable_ops.arrays import Float64, is_tensor
-from stable_ops.blocks import BLOCK_ELEMENTS, Loops, share
+from stable_ops.blocks import BLOCK_ELEMENTS, Loops, RowFunction, Workspace, share
 from stable_ops.fp.formats import BF16, FP16, Format
 from stable_ops.fp.rounding import through_float32
 
@@ -41,18 +41,21 @@ def fits(*operands: Any) -> bool:
 def loops() -> Loops:
     """torch's vector loops on numpy arrays.
 
-    On no more than `BLOCK_ELEMENTS` torch works with the calling thread alone: blocks run side by side
-    without waiting for one another after every operation.
+    exp as a power of two: torch's own exp starts further threads from 2,048 elements on, exp2 from 2^15 on.
     """
     torch = sys.modules["torch"]
-    return Loops(
-        exp=lambda x, out: torch.exp(torch.from_numpy(x), out=torch.from_numpy(out)).numpy(),
-        erfc=lambda x: torch.special.erfc(torch.from_numpy(x)).numpy(),
-        softmax=lambda x: torch.softmax(torch.from_numpy(x), -1).numpy(),
-    )
+
+    def exp(x: Float64, out: Float64) -> None:
+        np.multiply(x, math.log2(math.e), out=out)
+        _in_pieces(torch.Tensor.exp2_, torch.from_numpy(out))
+
+    def erfc(x: Float64, out: Float64) -> None:
+        torch.special.erfc(torch.from_numpy(x), out=torch.from_numpy(out))
+
+    return Loops(exp=exp, erfc=erfc)
 
 
-def map_rows(function: Callable[[Float64], Float64], x: Any, axis: int, *, reduces: bool = False) -> Any:
+def map_rows(function: RowFunction, x: Any, axis: int, *, reduces: bool = False) -> Any:
     """As `stable_ops.blocks.map_rows`."""
     torch = sys.modules["torch"]
     if x.ndim == 0 or not -x.ndim <= axis < x.ndim:
@@ -65,12 +68,13 @@ def map_rows(function: Callable[[Float64], Float64], x: Any, axis: int, *, reduc
     step = max(1, BLOCK_ELEMENTS // max(1, length))
 
     def worker() -> Callable[[int], None]:
-        buffer = torch.empty(min(step, count), length, dtype=torch.float64)
+        spare = Workspace()
 
         def one(start: int) -> None:
             stop = min(start + step, count)
-            block = buffer[: stop - start].copy_(read(start, stop))
-            _round_into(out[start:stop], function(block.numpy()))
+            block = spare.array("block", (stop - start, length))
+            _in_pieces(torch.Tensor.copy_, torch.from_numpy(block), read(start, stop))
+            _round_into(out[start:stop], function(block, spare), spare)
 
         return one
 
@@ -80,20 +84,27 @@ def map_rows(function: Callable[[Float64], Float64], x: Any, axis: int, *, reduc
     return out.view(rows.shape).movedim(-1, axis)
 
 
-def map_elements(function: Callable[..., Float64], *operands: Any) -> Any:
-    """As `stable_ops.blocks.map_elements`."""
+def map_elements(function: Callable[..., Float64], *operands: Any, threads: int | None = None) -> Any:
+    """As `stable_ops.blocks.map_elements`; on that many threads, those of torch unless given."""
     torch = sys.modules["torch"]
     first = operands[0]
     readers = [_elements(x) for x in operands]
     out = _empty((first.numel(),), first.dtype)
 
-    def one(start: int) -> None:
-        stop = min(start + BLOCK_ELEMENTS, out.numel())
-        blocks = (read(start, stop).to(torch.float64, copy=True).numpy() for read in readers)
-        _round_into(out[start:stop], function(*blocks))
+    def worker() -> Callable[[int], None]:
+        spare = Workspace()
+
+        def one(start: int) -> None:
+            stop = min(start + BLOCK_ELEMENTS, out.numel())
+            blocks = [spare.array(f"block {i}", (stop - start,)) for i in range(len(readers))]
+            for block, read in zip(blocks, readers, strict=True):
+                torch.from_numpy(block).copy_(read(start, stop))
+            _round_into(out[start:stop], function(spare, *blocks), spare)
+
+        return one
 
     starts = range(0, out.numel(), BLOCK_ELEMENTS)
-    share(lambda: one, starts, elements=out.numel(), threads=torch.get_num_threads())
+    share(worker, starts, elements=out.numel(), threads=threads or torch.get_num_threads())
     return out.view(first.shape)
 
 
@@ -117,7 +128,7 @@ def round_like(y: Float64, x: Any) -> Float64:
     """Float64 rounded once to the dtype of x."""
     torch = sys.modules["torch"]
     out = torch.empty(y.shape, dtype=x.dtype)
-    _round_into(out, y)
+    _round_into(out, y, Workspace())
     wide: Float64 = out.to(torch.float64).numpy()
     return wide
 
@@ -143,6 +154,18 @@ def _elements(x: Any) -> Callable[[int, int], Any]:
     return lambda start, stop: x[torch.unravel_index(torch.arange(start, stop), x.shape)]
 
 
+def _in_pieces(operation: Callable[..., Any], *tensors: Any) -> None:
+    """Apply an elementwise operation to blocks, to one that is a longer row in pieces.
+
+    Further threads of torch within a thread of `share` would wait for one another after every operation.
+    """
+    if tensors[0].numel() <= BLOCK_ELEMENTS:
+        operation(*tensors)
+        return
+    for start in range(0, tensors[0].shape[-1], BLOCK_ELEMENTS):
+        operation(*(x[..., start : start + BLOCK_ELEMENTS] for x in tensors))
+
+
 def _empty(shape: tuple[int, ...], dtype: Any) -> Any:
     torch = sys.modules["torch"]
     nbytes = math.prod(shape) * dtype.itemsize
@@ -151,11 +174,13 @@ def _empty(shape: tuple[int, ...], dtype: Any) -> Any:
     return torch.from_numpy(np.empty(nbytes, dtype=np.uint8)).view(dtype).view(shape)
 
 
-def _round_into(out: Any, y: Float64) -> None:
+def _round_into(out: Any, y: Float64, spare: Workspace) -> None:
     """Float64 into contiguous `out`, rounded once; torch's own cast to 16 bits rounds to float32 first."""
     torch = sys.modules["torch"]
     format = format_of(out)
     if format is None:
-        out.copy_(torch.from_numpy(y))
+        _in_pieces(torch.Tensor.copy_, out, torch.from_numpy(y))
         return
-    out.copy_(torch.from_numpy(through_float32(y, format)))
+    near = spare.array("near", y.shape, np.float32)
+    through_float32(near, y, format)
+    _in_pieces(torch.Tensor.copy_, out, torch.from_numpy(near))
