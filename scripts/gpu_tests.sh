@@ -7,9 +7,10 @@ cd "$(dirname "$0")/.."
 
 shopt -s nullglob
 sources=(packages/*/src)
-tests=(packages/*/tests/gpu)
+# tests/properties holds files whose tests run on a CPU and, marked, on a GPU.
+tests=(packages/*/tests/gpu packages/*/tests/properties)
 if [ ${#tests[@]} -eq 0 ]; then
-    echo "no GPU test exists: packages/*/tests/gpu is empty" >&2
+    echo "no GPU test exists: packages/*/tests/{gpu,properties} are empty" >&2
     exit 1
 fi
 

@@ -91,8 +91,10 @@ def log_softmax(x: Any) -> Truth:
     z = shifted - logarithm
     if x.shape[-1] == 1:
         return Truth(z, NEAR * z.abs())
-    # x - max is often a tie of the format; the truth lies just below where the logarithm is lost beside it.
-    lost = (logarithm < 2.0**-60 * shifted.abs()) & shifted.isfinite()
+    # x - max is often a tie of the format; the truth lies just below where the logarithm is small beside it.
+    half_units = shifted / unit(shifted, x.dtype) * 2
+    tie = (half_units == half_units.round()) & (logarithm < 2.0**-38 * shifted.abs())
+    lost = (tie | (logarithm < 2.0**-60 * shifted.abs())) & shifted.isfinite()
     below = torch.nextafter(shifted, torch.full_like(shifted, -math.inf))
     return Truth(torch.where(lost, below, z), torch.where(lost, 0.0, NEAR * z.abs()))
 
