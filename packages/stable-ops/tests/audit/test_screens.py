@@ -14,21 +14,26 @@ from stable_ops.fp import get_format  # noqa: E402
 NAMES = sorted(judge.DTYPES)
 
 
-def pair(seed: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
+def pair(seed: int, kind: str, n: int = 300) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    a = (rng.standard_normal(300) * 2.0 ** rng.integers(-12, 12)).astype(np.float32)
+    a = (rng.standard_normal(n) * 2.0 ** rng.integers(-12, 12)).astype(np.float32)
     if kind == "near":
-        b = -a * (1 + rng.standard_normal(300) * 2.0 ** rng.uniform(-14, 0))
+        b = -a * (1 + rng.standard_normal(n) * 2.0 ** rng.uniform(-14, 0))
     elif kind == "small":
-        b = a * rng.standard_normal(300) * 2.0 ** rng.uniform(-16, 0)
+        b = a * rng.standard_normal(n) * 2.0 ** rng.uniform(-16, 0)
     else:
-        b = np.ldexp(rng.standard_normal(300), rng.integers(-24, 10, 300))
+        b = np.ldexp(rng.standard_normal(n), rng.integers(-24, 10, n))
     return a, b.astype(np.float32)
 
 
-@given(st.integers(0, 2**32), st.sampled_from(["near", "small", "wide"]), st.sampled_from(NAMES))
-def test_pairs(seed, kind, name):
-    a, b = pair(seed, kind)
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(["near", "small", "wide"]),
+    st.sampled_from(NAMES),
+    st.sampled_from([1, 9, 300]),
+)
+def test_pairs(seed, kind, name, n):
+    a, b = pair(seed, kind, n)
     format = get_format(name)
     with np.errstate(all="ignore"):
         low_a, low_b = judge.rounded(a, format), judge.rounded(b, format)
@@ -58,6 +63,17 @@ def test_rows(seed, op, name, power):
     expected = judge.row_cancellation(function(rows.astype(np.float64)), function(stored), format)
     found = operands.row_losses(operands.Operands(op, rows=rows), format, same_accumulator=False)
     assert [x for x in found if x] == ([expected] if expected else [])
+
+
+@given(st.integers(0, 2**32), st.sampled_from(NAMES), st.floats(-6, 6))
+def test_small_values(seed, name, power):
+    """A tenth zero or half below the normal numbers: the rule itself, in the format."""
+    format = get_format(name)
+    rng = np.random.default_rng(seed)
+    x = (2.0**power * format.min_normal * np.exp(2 * rng.standard_normal(200))).astype(np.float32)
+    stored = judge.rounded(x, format)
+    expected = np.mean(stored == 0) >= 0.1 or np.mean(stored < format.min_normal) >= 0.5
+    assert (judge.underflow(x[x > 0], format) is not None) == expected
 
 
 def test_what_is_screened_is_not_everything():

@@ -154,6 +154,14 @@ def test_one_number_is_rounded_as_an_array_is(name, seed, rounding):
     )
 
 
+@pytest.mark.parametrize("name", sorted(set(SIGNED) - set(WITH_ZEROS)))
+@pytest.mark.parametrize("rounding", ["nearest", "toward-zero"])
+def test_a_format_without_negative_zero_has_none(name, rounding):
+    for x in (-0.0, -1e-300):
+        assert not np.signbit(round_to(x, name, rounding=rounding))
+        assert not np.signbit(round_to(np.array([x]), name, rounding=rounding)).any()
+
+
 @pytest.mark.parametrize("name", WITH_ZEROS)
 def test_toward_zero_ends_at_the_largest(name):
     largest = FORMATS[name].max
