@@ -64,6 +64,35 @@ def test_check_passes_ours_and_fails_a_fault(tmp_path, monkeypatch):
     assert {f["case"] for f in bad["failures"]} >= {"shifted 5x128"}
 
 
+def test_faults():
+    """All of them are in tests/ops/test_trial.py."""
+    found = answer("faults", "--against", "log_softmax")
+    assert found["share"] == 1.0
+    assert found["found"] == len(found["faults"]) >= 6
+    assert set(found["faults"][0]) == {"op", "name", "mistake", "found_by", "case"}
+    assert "6 of 6 found: 100%" in run("faults", "--against", "log_softmax").stdout
+
+
+def test_a_fault_that_passes_is_exit_code_1(monkeypatch):
+    from stable_ops import silu
+    from stable_ops.testing import faults
+
+    monkeypatch.setattr(faults.registry, "FAULTS", [])
+    monkeypatch.setattr(faults, "FAULTS", [faults.Fault("silu", "none", "no mistake at all", silu)])
+    missed = answer("faults", code=1)
+    assert (missed["share"], missed["faults"][0]["found_by"]) == (0.0, None)
+
+
+def test_check_takes_samplers(tmp_path, monkeypatch):
+    (tmp_path / "samplers_of_mine.py").write_text(
+        "import numpy as np\ndef greedy(logits, k, p, seeds):\n    return logits.argmax(axis=-1)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert answer("check", "stable_ops:nucleus", "--against", "nucleus")["failures"] == []
+    wrong = answer("check", "samplers_of_mine:greedy", "--against", "sample", code=1)
+    assert {f["sort"] for f in wrong["failures"]} == {"distribution"}
+
+
 SUBJECT = """
 import torch
 def example():
@@ -110,6 +139,9 @@ BAD_INPUT = [
     ("check math:exp --against attention", "attention"),
     ("check math:exp --against softmax --dtype int8", "int8"),
     ("check math:exp --against softmax --library jax", "jax"),
+    ("check math:exp --against softmax --device cuda", "torch"),
+    ("check math:exp --against softmax --library torch --device abacus", "abacus"),
+    ("faults --against attention", "attention"),
     ("audit", "SUBJECT"),
     ("audit math", "module:function"),
     ("audit no_such_module:f", "no_such_module"),
