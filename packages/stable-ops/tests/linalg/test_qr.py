@@ -113,6 +113,20 @@ def test_lstsq_is_the_solution_of_least_norm(seed, shape, kind):
     assert np.linalg.norm(lstsq_qr(A, b) - expected) <= tolerance
 
 
+@given(*CASES)
+def test_lstsq_solves_what_has_a_solution(seed, shape, kind, dtype):
+    """LAPACK's dqrt16: with b in the range of A the residual is small beside |A| |x|."""
+    A = matrix(seed, shape, kind, dtype)
+    x = np.random.default_rng(seed + 1).standard_normal(shape[1])
+    b = (A.astype(np.float64) @ x).astype(dtype)
+    solved = lstsq_qr(A, b).astype(np.float64)
+    wide_A, wide_b = A.astype(np.float64), b.astype(np.float64)
+    residual = np.linalg.norm(wide_b - wide_A @ solved, 1)
+    # The rounding of b itself leaves the range by up to eps |b|.
+    scale = np.linalg.norm(wide_A, 1) * np.linalg.norm(solved, 1) + np.linalg.norm(wide_b, 1)
+    assert residual <= THRESHOLD * max(shape) * np.finfo(dtype).eps * scale
+
+
 def test_sixteen_bit_and_tensors():
     torch = pytest.importorskip("torch")
     A = torch.randn(20, 5, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
