@@ -36,13 +36,17 @@ def _relative(ours: Any, truth: Any) -> float:
 
 @check(
     "w09-float",
-    title="Constants and every value of fp16, bf16, fp8 e4m3/e5m2, fp4 e2m1 against ml_dtypes",
+    title="Constants and every value of fp16, bf16, all fp8, fp6, fp4 and the scale e8m0 against ml_dtypes",
     bound="exact",
     unit="values that differ",
 )
 def number_formats() -> Outcome:
     ml_dtypes = _module("ml_dtypes")
-    names = ("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "float4_e2m1fn")
+    names = (
+        *("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "float6_e2m3fn"),
+        *("float6_e3m2fn", "float8_e3m4", "float8_e4m3", "float8_e4m3fnuz", "float8_e5m2fnuz"),
+        *("float8_e4m3b11fnuz", "float8_e8m0fnu"),
+    )
     differences, compared = 0, 0
     for name in names:
         dtype, ours = np.dtype(getattr(ml_dtypes, name, name)), get_format(name)
