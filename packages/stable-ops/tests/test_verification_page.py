@@ -1,0 +1,43 @@
+"""The tables of the page on verification are those of the committed runs."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1]
+BENCHMARKS = PACKAGE / "benchmarks"
+PAGE = PACKAGE.parents[1] / "docs" / "tools" / "stable-ops" / "verification.md"
+RUNS = sorted((BENCHMARKS / "results").glob("exhaustive_*.json"))
+pytestmark = pytest.mark.skipif(not (RUNS and PAGE.is_file()), reason="the results or the page are not here")
+
+
+def load(name, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda path: path.stem)
+def test_exhaustive_runs(run, monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("flint")
+    page = PAGE.read_text(encoding="utf-8")
+    for line in load("exhaustive", monkeypatch).lines(json.loads(run.read_text(encoding="utf-8"))):
+        assert line in page, f"{run.stem}: print it with exhaustive.py --show"
+
+
+def test_bits(monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("ml_dtypes")
+    files = [
+        json.loads(p.read_text(encoding="utf-8")) for p in sorted((BENCHMARKS / "results").glob("bits*.json"))
+    ]
+    page = PAGE.read_text(encoding="utf-8")
+    for line in load("bits", monkeypatch).summary(files):
+        assert line in page, "print it with bits.py --compare"
