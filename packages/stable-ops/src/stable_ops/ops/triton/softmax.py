@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import functools
-import os
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,11 +14,11 @@ import triton
 from stable_ops.ops.triton import exchange
 from stable_ops.ops.triton.launch import start
 from stable_ops.ops.triton.rows import last, on_device_of
+from stable_ops.ops.triton.softmax_pairs import pairs_in_parts, whole_pairs
 from stable_ops.ops.triton.softmax_pieces import in_pieces
+from stable_ops.ops.triton.softmax_plan import Launch, plan
 from stable_ops.ops.triton.softmax_rows import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, whole
 from stable_ops.ops.triton.softmax_teams import in_teams, sum_in_parts
-
-_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def softmax(x: Any, *, axis: int = -1) -> Any:
@@ -38,81 +36,6 @@ def logsumexp(x: Any, *, axis: int = -1) -> Any:
     return _rows(x, axis, LOGSUMEXP.value)
 
 
-@dataclass(frozen=True)
-class Launch:
-    """How rows of a length are computed; nothing in it depends on how many there are.
-
-    `rows` rows of at most `block` elements to a program of `warps` warps; a row of `parts` blocks if that
-    is more than 1, and of any number of blocks, read twice, if it is 0.
-    """
-
-    block: int
-    warps: int
-    rows: int = 1
-    parts: int = 1
-
-
-def plan(length: int, op: int, *, wide: bool, processors: int) -> Launch:
-    """The launch for rows of that length on a device with so many multiprocessors."""
-    block = max(16, triton.next_power_of_2(length))
-    if _INTERPRETED or block <= (8192 if wide else 16384):
-        # Elements of a thread: enough to hide the loads, few enough for two programs and more on a processor.
-        held = 16 if block <= 4096 or wide else block // 256
-        if op == LOGSUMEXP.value and not wide:
-            held = 32 if block <= 4096 else block // 256
-        rows = max(1, (2048 if wide or op == LOGSUMEXP.value else 4096) // block)
-        return Launch(block, min(32, max(1, rows * block // (32 * held))), rows)
-    block = max(4096 if wide else 8192, block // exchange.MOST_PARTS)
-    held = 16 if wide else 32
-    parts = triton.cdiv(length, block)
-    if block > 1024 * held or parts > processors:
-        return Launch(block=2048, warps=8, parts=0)
-    return Launch(block, block // (32 * held), parts=parts)
-
-
-@functools.cache
-def _processors(device: Any) -> int:
-    if device.type != "cuda":
-        return 1
-    count: int = torch.cuda.get_device_properties(device).multi_processor_count
-    return count
-
-
-@dataclass(frozen=True)
-class _Kernel:
-    """A kernel for the rows of a length, a dtype and a device, ready to start."""
-
-    launch: Launch
-    function: Any
-    key: tuple[Any, ...]
-    constants: dict[str, Any]
-
-
-@functools.cache
-def _kernel(length: int, op: int, dtype: Any, device: Any) -> _Kernel:
-    wide = dtype == torch.float32
-    launch = plan(length, op, wide=wide, processors=_processors(device))
-    key = (length, op, dtype, device)
-    if launch.parts == 0:
-        return _Kernel(launch, in_pieces, key, {"OP": op, "BLOCK": launch.block})
-    constants = {
-        "WIDE": wide,
-        # float16 has less room for an error.
-        "GROUP": 4 if dtype == torch.float16 else 8,
-        "BLOCK": launch.block,
-    }
-    piece = {"PIECE": max(16, 256 * launch.warps // launch.rows)}
-    if launch.parts == 1:
-        even = launch.rows == 1 and launch.block == length
-        own = {"ROWS": launch.rows, "EVEN": even, **piece}
-        return _Kernel(launch, whole, key, {"OP": op, **constants, **own})
-    constants["WIDTH"] = triton.next_power_of_2(launch.parts)
-    constants["EVEN"] = launch.parts * launch.block == length
-    if op == LOGSUMEXP.value:
-        return _Kernel(launch, sum_in_parts, key, {**constants, **piece})
-    return _Kernel(launch, in_teams, key, {"OP": op, **constants})
-
-
 def _rows(x: Any, axis: int, op: int) -> Any:
     rows = last(x, axis)
     length = rows.shape[-1]
@@ -122,24 +45,66 @@ def _rows(x: Any, axis: int, op: int) -> Any:
         y = y.fill_(-torch.inf)
     elif y.numel():
         with on_device_of(rows):
-            _launch(rows, y, rows.numel() // length, length, op)
+            _start(rows, y, rows.numel() // length, length, op)
     return y if reduces or rows is x else y.movedim(-1, axis)
 
 
-def _launch(x: Any, y: Any, count: int, length: int, op: int) -> None:
-    kernel = _kernel(length, op, x.dtype, x.device)
-    parts = kernel.launch.parts
+def _start(x: Any, y: Any, count: int, length: int, op: int) -> None:
+    launch, function, constants = _kernel(length, op, x.dtype, x.device)
+    key = (length, op, x.dtype, x.device)
+    parts = launch.parts
     arguments: tuple[Any, ...]
-    if parts == 0:
+    if launch.pairs and length % 2 == 0:
+        x, y, length = x.view(torch.int32), y.view(torch.int32), length // 2
+    if launch.kind == "whole":
+        programs, arguments = -(-count // launch.rows), (x, y, count, length)
+    elif launch.kind == "pieces":
         programs, arguments = count, (x, y, length)
-    elif parts == 1:
-        programs, arguments = -(-count // kernel.launch.rows), (x, y, count, length)
-    elif op == LOGSUMEXP.value:
-        counters = torch.zeros(count, dtype=torch.int64, device=x.device)
-        programs = count * parts
-        arguments = (x, y, exchange.scratch(count, parts, x.device), counters, parts, length)
     else:
-        teams = min(count, max(1, 2 * _processors(x.device) // parts))
-        programs = teams * parts
-        arguments = (x, y, exchange.scratch(count, parts, x.device), count, parts, teams, length)
-    start(kernel.function, kernel.key, programs, arguments, kernel.constants, num_warps=kernel.launch.warps)
+        # One that waits may need the words of a second exchange.
+        scratch = exchange.scratch((2 if launch.pairs else 1) * count, parts, x.device)
+        programs = count * parts
+        if launch.kind == "sum":
+            counters = torch.zeros(count, dtype=torch.int64, device=x.device)
+            arguments = (x, y, scratch, counters, parts, length)
+        elif launch.pairs:
+            arguments = (x, y, scratch, count, parts, length)
+        else:
+            teams = min(count, max(1, launch.programs // parts))
+            programs = teams * parts
+            arguments = (x, y, scratch, count, parts, teams, length)
+    start(function, key, programs, arguments, constants, **launch.options)
+
+
+@functools.cache
+def _kernel(length: int, op: int, dtype: Any, device: Any) -> tuple[Launch, Any, dict[str, Any]]:
+    """The launch for these rows, the kernel, and its constants in the order of its parameters."""
+    wide = dtype == torch.float32
+    # float16 has less room for an error.
+    group = {"GROUP": 4 if dtype == torch.float16 else 8}
+    launch = plan(length, op, wide=wide, processors=_processors(device))
+    block = {"BLOCK": launch.block}
+    width = {"WIDTH": triton.next_power_of_2(launch.parts)}
+    pairs = {"BF16": dtype == torch.bfloat16, "ALIGNED": length % 2 == 0}
+    even = {"EVEN": launch.rows == 1 and launch.parts * launch.block == length}
+    piece = {"PIECE": max(16, 32 * 8 * launch.warps // launch.rows)}
+    first, typed = {"OP": op}, {"WIDE": wide, **group}
+    if launch.kind == "pieces":
+        return launch, in_pieces, first | block
+    if launch.kind == "sum":
+        return launch, sum_in_parts, typed | block | width | even | piece
+    if launch.kind == "whole":
+        if launch.pairs:
+            return launch, whole_pairs, first | group | block | pairs
+        return launch, whole, first | typed | block | {"ROWS": launch.rows} | even | piece
+    if launch.pairs:
+        return launch, pairs_in_parts, first | group | block | width | pairs
+    return launch, in_teams, first | block | width | even
+
+
+@functools.cache
+def _processors(device: Any) -> int:
+    if device.type != "cuda":
+        return 1
+    count: int = torch.cuda.get_device_properties(device).multi_processor_count
+    return count

@@ -42,6 +42,9 @@ _UNLIFT = tl.constexpr(2.0**-32)
 # Below it a quick logsumexp, 2^-21 off, is not within 0.001 ulp: 2^-10 * 2^-11 and 2^-10 * 2^-10 (bfloat16).
 _CANCELLED = tl.constexpr(1.0)
 _CANCELLED_BF16 = tl.constexpr(0.125)
+# log(3) keeps 0.001 ulp of float16 off an error of 2^-21.6, log(1.25) that of bfloat16.
+_SMALL_FP16 = tl.constexpr(3.0)
+_SMALL_BF16 = tl.constexpr(1.25)
 
 
 @triton.jit
@@ -116,6 +119,35 @@ def is_cancelled(y, dtype: tl.constexpr):
 
 
 @triton.jit
+def probabilities(x, peak, total, dtype: tl.constexpr):
+    """exp(x - peak) / total of 16-bit numbers, for peaks and float64 totals that fit x."""
+    e = lifted_weights(x, peak, dtype == tl.bfloat16)
+    share = reciprocal(total) * scale_of(peak, peak, SOFTMAX, False)
+    high = share.to(tl.float32)
+    # An infinite peak, or NaN, makes NaN of the row.
+    nothing = peak * 0.0
+    if dtype == tl.bfloat16:
+        return tl.fma(e, high, nothing)
+    else:
+        low = (share - high.to(tl.float64)).to(tl.float32)
+        return tl.fma(e, high, tl.fma(e, low, nothing))
+
+
+@triton.jit
+def log_is_small(total, dtype: tl.constexpr):
+    """Whether the logarithm of this sum of quick weights, 2^-21.6 off, is too inexact relative to itself."""
+    return total < (_SMALL_BF16 if dtype == tl.bfloat16 else _SMALL_FP16)
+
+
+@triton.jit
+def precise_logarithm(x, peak, OP: tl.constexpr, GROUP: tl.constexpr):
+    """log of the sums of exp(x - peak) of rows `(rows, n)` with peaks `(rows,)`, however small."""
+    _, total, rest = sums(x, peak[:, None], OP, False, GROUP)
+    scale = scale_of(peak, peak, OP, False)
+    return quick_log1p(rest * scale + (count_twins(total, rest, scale) - 1.0))
+
+
+@triton.jit
 def _total(peak, total, rest, WIDE: tl.constexpr):
     """logsumexp of what was summed relative to the peak."""
     return plus_peak(peak, log1p(rest + (count_twins(total, rest, 1.0) - 1.0)) if WIDE else quick_log(total))
@@ -176,6 +208,16 @@ def whole(
     place = here[:, None] * (BLOCK if EVEN else length) + column
     x = load(x_ptr, place, inside, EVEN).to(tl.float32)
     peak = row_peak(x)
+    if OP == LOG_SOFTMAX and not WIDE:
+        total = row_sum(quick_weights(x, peak[:, None]), GROUP)
+        logarithm = quick_log(total)
+        small = log_is_small(total, dtype)
+        if tl.max(small.to(tl.int32), axis=0) > 0:
+            # Row by row, so that no row has other bits for its neighbours' sake.
+            logarithm = tl.where(small, precise_logarithm(x, peak, OP, GROUP), logarithm)
+        y = log_probability(x, (peak + peak * 0.0)[:, None], logarithm[:, None], WIDE)
+        store(y_ptr + first * length, place, y, inside, dtype, EVEN, WIDE)
+        return
     e, total, rest = sums(x, peak[:, None], OP, WIDE, GROUP)
     if OP == SOFTMAX:
         # An infinite peak, or NaN, makes NaN of the row.
@@ -186,8 +228,7 @@ def whole(
             y = tl.fma(e, reciprocal(total).to(tl.float32)[:, None], nothing)
         store(y_ptr + first * length, place, y, inside, dtype, EVEN, WIDE)
     elif OP == LOG_SOFTMAX:
-        scale = scale_of(peak, peak, OP, WIDE)
-        logarithm = logarithm_of(rest * scale + (count_twins(total, rest, scale) - 1.0), WIDE)
+        logarithm = log1p(rest + (count_twins(total, rest, 1.0) - 1.0))
         y = log_probability(x, (peak + peak * 0.0)[:, None], logarithm[:, None], WIDE)
         store(y_ptr + first * length, place, y, inside, dtype, EVEN, WIDE)
     elif ROWS == 1:

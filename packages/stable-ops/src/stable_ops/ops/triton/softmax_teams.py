@@ -13,13 +13,8 @@ from stable_ops.ops.triton.exchange import as_double, collect, publish, ticket, 
 from stable_ops.ops.triton.exponentials import (
     double_weights,
     larger,
-    left_over,
     quick_log,
-    quick_log1p,
-    reciprocal,
     row_peak,
-    two_to_the,
-    whole_exponent,
 )
 from stable_ops.ops.triton.softmax_rows import (
     LOG_SOFTMAX,
@@ -37,9 +32,6 @@ from stable_ops.ops.triton.softmax_rows import (
     sums,
     total_exactly,
 )
-
-_FAR = tl.constexpr(4096.0)
-_UNLIFT = tl.constexpr(2.0**-32)
 
 
 @triton.jit
@@ -81,63 +73,6 @@ def _hear(place, parts, OP: tl.constexpr, WIDE: tl.constexpr, WIDTH: tl.constexp
     return peak, scales, total
 
 
-@triton.jit
-def _tell_16(x, place, part, parts, OP: tl.constexpr, GROUP: tl.constexpr):
-    """The same for 16 bits, with sums that are powers of two apart; the power, and what made them so."""
-    own = tl.max(row_peak(x), axis=0)
-    reference = subtracted(own)
-    e, total, rest = sums(x, reference, OP, False, GROUP)
-    total, rest = tl.max(total, axis=0), tl.max(rest, axis=0)
-    apart = total * 0.0 + 1.0
-    if tl.abs(reference) >= _FAR:
-        apart = left_over(reference)
-        total *= apart
-        rest *= apart
-    # Nothing but -inf is no sum; +inf and NaN make NaN of all.
-    total = tl.where(own == -float("inf"), 0.0, total + own * 0.0)
-    rest = tl.where(own == -float("inf"), 0.0, rest)
-    if OP == SOFTMAX:
-        publish(
-            place,
-            part,
-            whole_exponent(own).to(tl.int32, bitcast=True).to(tl.int64) & 0xFFFFFFFF,
-            total,
-            parts,
-        )
-    else:
-        bits = total.to(tl.float32).to(tl.int32, bitcast=True)
-        publish(place, part, _to_word(own, bits), rest, parts)
-    return e, whole_exponent(own), apart
-
-
-@triton.jit
-def _hear_sum_16(place, exponent, apart, parts, WIDTH: tl.constexpr):
-    """The two factors, the second a power of two, that make probabilities of the weights."""
-    first, second = collect(place, parts, WIDTH)
-    there = tl.arange(0, WIDTH) < parts
-    exponents = tl.where(there, first.to(tl.int32).to(tl.float32, bitcast=True), -float("inf"))
-    highest = tl.max(exponents, axis=0)
-    total = tl.sum(as_double(second) * two_to_the(exponents - highest), axis=0)
-    return (reciprocal(total) * apart).to(tl.float32), two_to_the(exponent - highest).to(tl.float32)
-
-
-@triton.jit
-def _hear_logarithm_16(place, parts, WIDTH: tl.constexpr):
-    """The row's peak and the logarithm of the sum relative to it."""
-    first, second = collect(place, parts, WIDTH)
-    there = tl.arange(0, WIDTH) < parts
-    peaks = tl.where(there, first.to(tl.int32).to(tl.float32, bitcast=True), -float("inf"))
-    totals = (first >> 32).to(tl.int32).to(tl.float32, bitcast=True).to(tl.float64)
-    peak = tl.reduce(peaks, 0, larger)
-    # Parts with a lower peak count whole, the others without their peaks; these are then counted.
-    top = peaks == peak
-    lower = totals * two_to_the(whole_exponent(peaks) - whole_exponent(peak))
-    rest = tl.sum(tl.where(top, as_double(second), lower), axis=0)
-    peaks_sum = tl.sum(tl.where(top, totals - as_double(second), 0.0), axis=0)
-    unit = reciprocal(left_over(peak)) * _UNLIFT
-    return peak, quick_log1p(rest * unit + (tl.floor(peaks_sum * unit + 0.5) - 1.0))
-
-
 @triton.jit(do_not_specialize=["count", "parts", "teams"])
 def in_teams(
     x_ptr,
@@ -148,13 +83,11 @@ def in_teams(
     teams,
     length,
     OP: tl.constexpr,
-    WIDE: tl.constexpr,
-    GROUP: tl.constexpr,
     BLOCK: tl.constexpr,
     WIDTH: tl.constexpr,
     EVEN: tl.constexpr,
 ):
-    """Team t of `parts` programs takes the rows t, t + teams, ...; `EVEN` if a row is `parts` blocks long.
+    """float32: team t takes the rows t, t + teams, ...; `EVEN` if a row is `parts` blocks long.
 
     A program asks for its part of the next row before it waits for the others.
     """
@@ -166,26 +99,16 @@ def in_teams(
     for row in range(team, count, teams):
         x = ahead.to(tl.float32)
         place = words(scratch_ptr, row, parts)
-        if WIDE:
-            e = _tell(x, place, part, parts, OP, WIDE, GROUP)
-        else:
-            e, exponent, apart = _tell_16(x, place, part, parts, OP, GROUP)
+        e = _tell(x, place, part, parts, OP, True, 1)
         following = row + teams
         ahead = load(x_ptr + following * length, column, inside & (following + 0 * column < count), False)
-        if WIDE:
-            peak, scales, total = _hear(place, parts, OP, WIDE, WIDTH)
-            if OP == SOFTMAX:
-                factor = tl.sum(tl.where(tl.arange(0, WIDTH) == part, scales, 0.0), axis=0) / total
-                y = tl.fma(e, factor, (peak * 0.0).to(tl.float64))
-            else:
-                y = log_probability(x, peak + peak * 0.0, total, WIDE)
-        elif OP == SOFTMAX:
-            factor, power = _hear_sum_16(place, exponent, apart, parts, WIDTH)
-            y = (e * factor) * power
+        peak, scales, total = _hear(place, parts, OP, True, WIDTH)
+        if OP == SOFTMAX:
+            factor = tl.sum(tl.where(tl.arange(0, WIDTH) == part, scales, 0.0), axis=0) / total
+            y = tl.fma(e, factor, (peak * 0.0).to(tl.float64))
         else:
-            peak, logarithm = _hear_logarithm_16(place, parts, WIDTH)
-            y = log_probability(x, peak + peak * 0.0, logarithm, WIDE)
-        store(y_ptr + row * length, column, y, inside, dtype, EVEN, WIDE)
+            y = log_probability(x, peak + peak * 0.0, total, True)
+        store(y_ptr + row * length, column, y, inside, dtype, EVEN, True)
 
 
 @triton.jit(do_not_specialize=["parts"])
