@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mfi_command import BadInput
 from stable_ops.fp.formats import BF16, FP16, FP32, FP64, Format
-from stable_ops.fp.rounding import round_bfloat16
+from stable_ops.fp.rounding import round_bfloat16, round_small
 
 Float64 = NDArray[np.float64]
 _FORMATS = {"float64": FP64, "float32": FP32, "float16": FP16, "bfloat16": BF16}
@@ -120,17 +120,21 @@ def round_once(y: Float64, format: Format, dtype: np.dtype[Any]) -> NDArray[Any]
     """Float64 to `dtype` with one rounding to `format`."""
     out = np.empty(np.shape(y), dtype=dtype)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        round_into(out, y, format)
+        round_into(out, np.array(y), format)
     return out
 
 
 def round_into(out: NDArray[Any], y: NDArray[Any], format: Format) -> None:
-    """Float64 into `out` with one rounding to `format`.
+    """Float64 into `out` with one rounding to `format`; y may be overwritten.
 
     numpy's own casts to float32 and float16 round once; ml_dtypes' cast to bfloat16 goes through float32,
     so that rounding is done before it.
     """
-    np.copyto(out, round_bfloat16(y) if format == BF16 else y, casting="unsafe")
+    if format == BF16:
+        y = round_bfloat16(y)
+    elif format == FP16:
+        round_small(y, FP16)
+    np.copyto(out, y, casting="unsafe")
 
 
 def _format_of(dtype: str, name: str) -> Format:

@@ -144,10 +144,12 @@ def rms_norm(
     if scale is not None:
         scale = offset + scale
 
+    round_first = partial(tensors.round_like, like=x) if tensors.fits(x) else unwrap(x).round
+
     def rows(block: Float64, _: Workspace, *, wide: bool) -> Float64:
         _over_root_mean_square(block, eps, wide)
         if form == "hf":
-            block[...] = tensors.round_like(block, x) if tensors.fits(x) else unwrap(x).round(block)
+            block[...] = round_first(block)
         if scale is not None:
             block *= scale
         return block

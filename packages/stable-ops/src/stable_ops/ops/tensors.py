@@ -124,10 +124,10 @@ def format_of(x: Any) -> Format | None:
     return _FORMATS[str(x.dtype)]
 
 
-def round_like(y: Float64, x: Any) -> Float64:
-    """Float64 rounded once to the dtype of x."""
+def round_like(y: Float64, like: Any) -> Float64:
+    """Float64 rounded once to the dtype of a tensor."""
     torch = sys.modules["torch"]
-    out = torch.empty(y.shape, dtype=x.dtype)
+    out = torch.empty(y.shape, dtype=like.dtype)
     _round_into(out, y, Workspace())
     wide: Float64 = out.to(torch.float64).numpy()
     return wide
