@@ -20,7 +20,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,7 @@ class Tally:
     max_ulp: float = 0.0
     seconds: float = 0.0
     example: str = ""
+    where: dict[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -368,6 +369,7 @@ def run_part(name: str, part: Part, folder: Path, *, chunks: int | None, seconds
     while tally.chunks < min(part.chunks, chunks or part.chunks) and time.monotonic() < until:
         began = time.monotonic()
         part.run(tally.chunks, tally)
+        tally.where = where()
         tally.chunks += 1
         tally.seconds = round(tally.seconds + time.monotonic() - began, 3)
         partial = file.with_suffix(".partial")
@@ -376,23 +378,31 @@ def run_part(name: str, part: Part, folder: Path, *, chunks: int | None, seconds
     return tally
 
 
-def merge(folder: Path) -> dict[str, Any]:
-    tallies = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
-    device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU"
-    versions = {"torch": torch.__version__, "python": sys.version.split()[0]}
+def where() -> dict[str, str]:
+    """The device, the day and the versions."""
+    found = {"device": "CPU", "date": datetime.datetime.now(datetime.UTC).date().isoformat()}
+    found |= {"torch": torch.__version__, "python": sys.version.split()[0]}
     if DEVICE.type == "cuda":
         import triton
 
-        versions["triton"] = triton.__version__
-    when = datetime.datetime.now(datetime.UTC).date().isoformat()
+        found |= {"device": torch.cuda.get_device_name(), "triton": triton.__version__}
+    return found
+
+
+def merge(folder: Path) -> dict[str, Any]:
+    """The parts of one device as one table."""
+    tallies = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
     whole = {name: part.chunks for name, part in parts().items()}
+    places = [one.pop("where") for one in tallies]
+    if len({place["device"] for place in places}) != 1:
+        sys.exit(f"{folder} holds parts of {len({place['device'] for place in places})} devices: merge one's")
     for one in tallies:
         one["complete"] = one["chunks"] == whole.get(one["part"])
-    return {"device": device, "date": when, "versions": versions, "parts": tallies}
+    return {**places[-1], "parts": tallies}
 
 
 def lines(results: dict[str, Any]) -> Iterator[str]:
-    yield f"{results['device']}, {results['date']}, torch {results['versions']['torch']}"
+    yield f"{results['device']}, {results['date']}, torch {results['torch']}"
     head = ("part", "tier", "checked", "near", "by balls", "undecided", "misrounded", "max ulp")
     yield "| " + " | ".join(head) + " |"
     yield "| --- | --- |" + " ---: |" * (len(head) - 2)
