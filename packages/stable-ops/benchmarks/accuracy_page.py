@@ -101,8 +101,8 @@ def tiers() -> str:
     ]
     lines = table(("operator on a GPU", "float16", "bfloat16", "float32"), rows)
     text = [
-        "T1: correctly rounded. T2: at most 0.501 ulp. In both the bits of a row depend neither on the batch nor on",
-        "the launch. On a CPU every operator is T1 in the three dtypes of the table.",
+        "T1: correctly rounded. T2: at most 0.501 ulp. In both the bits of a row depend neither on the batch",
+        "nor on the launch. On a CPU every operator is T1 in the three dtypes of the table.",
     ]
     return "\n".join(["## What is promised", "", *text, "", *lines, ""])
 

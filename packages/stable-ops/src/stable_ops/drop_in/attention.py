@@ -9,6 +9,7 @@ from typing import Any
 
 from stable_ops.drop_in.code import same_code
 from stable_ops.drop_in.forward import obstacle, refusal
+from stable_ops.drop_in.probe import attention_agrees
 from stable_ops.drop_in.report import Left, Replaced
 from stable_ops.ops import softmax
 
@@ -68,7 +69,9 @@ def _known(eager: Any) -> bool:
     from transformers.models.opt import modeling_opt
 
     known = (modeling_llama, modeling_opt, modeling_gemma2, modeling_gpt2)
-    return any(same_code(eager, getattr(model, _EAGER, None)) for model in known)
+    originals = [getattr(model, _EAGER, None) for model in known]
+    found = next((one for one in originals if one is not None and same_code(eager, one)), None)
+    return found is not None and attention_agrees(found, _attend)
 
 
 def _register(fallback: bool) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from stable_ops.drop_in.code import same_code
+from stable_ops.drop_in.probe import activation_agrees, gated_agrees, norm_agrees
 from stable_ops.ops import gelu, layer_norm, log_softmax, rms_norm, silu, softmax, swiglu
 
 Family = Literal["norms", "softmax", "activations"]
@@ -107,24 +108,42 @@ def _silu(module: Any) -> Operation | str:
     return Operation("silu", "activations", lambda m, x: silu(x))
 
 
+_ACTIVATIONS = {
+    "GELUActivation": _gelu("none"),
+    "GELUTanh": _gelu("tanh"),
+    "PytorchGELUTanh": _gelu("tanh"),
+    "NewGELUActivation": _gelu("tanh"),
+    "AccurateGELUActivation": _gelu("tanh"),
+    "SiLUActivation": Operation("silu", "activations", lambda m, x: silu(x)),
+}
+
+
 def _of_transformers(module: Any) -> Operation | None:
     """Modules of transformers and copies of them; it is not imported where nobody has."""
     if "transformers" not in sys.modules:
         return None
     from transformers import activations
 
-    erf = (activations.GELUActivation,)
-    tanh = (activations.GELUTanh, activations.NewGELUActivation, activations.AccurateGELUActivation)
-    if type(module) in erf:
-        return _gelu("none")
-    if type(module) in tanh:
-        return _gelu("tanh")
-    if type(module) is activations.SiLUActivation:
-        return Operation("silu", "activations", lambda m, x: silu(x))
+    for name, operation in _ACTIVATIONS.items():
+        # Their names differ between versions of transformers.
+        kind: Any = getattr(activations, name, None)
+        if type(module) == kind:  # noqa: E721 (with "is" mypy takes a class for unhashable)
+            return operation if activation_agrees(kind, operation.forward) else None
     for kind, methods, operation in _copied():
         if all(_same_method(module, kind, method) for method in methods):
-            return operation
+            return operation if norm_agrees(kind, operation.forward) else None
     return _gated(module)
+
+
+_HF = Operation(
+    "rms_norm, hf",
+    "norms",
+    lambda m, x: rms_norm(x, m.weight, eps=m.variance_epsilon, form="hf"),
+    ("weight",),
+)
+_GEMMA = Operation("rms_norm, gemma", "norms", lambda m, x: rms_norm(x, m.weight, eps=m.eps, form="gemma"))
+_EXACT = Operation("rms_norm, exact", "norms", lambda m, x: rms_norm(x, m.weight, eps=m.variance_epsilon))
+_SWIGLU = Operation("swiglu", "activations", lambda m, x: m.down_proj(swiglu(m.gate_proj(x), m.up_proj(x))))
 
 
 def _copied() -> Iterator[tuple[Any, tuple[str, ...], Operation]]:
@@ -133,37 +152,21 @@ def _copied() -> Iterator[tuple[Any, tuple[str, ...], Operation]]:
     from transformers.models.llama.modeling_llama import LlamaRMSNorm
     from transformers.models.olmo2.modeling_olmo2 import Olmo2RMSNorm
 
-    yield (
-        LlamaRMSNorm,
-        ("forward",),
-        Operation(
-            "rms_norm, hf",
-            "norms",
-            lambda m, x: rms_norm(x, m.weight, eps=m.variance_epsilon, form="hf"),
-            ("weight",),
-        ),
-    )
-    yield (
-        GemmaRMSNorm,
-        ("forward", "_norm"),
-        Operation("rms_norm, gemma", "norms", lambda m, x: rms_norm(x, m.weight, eps=m.eps, form="gemma")),
-    )
-    yield (
-        Olmo2RMSNorm,
-        ("forward",),
-        Operation("rms_norm, exact", "norms", lambda m, x: rms_norm(x, m.weight, eps=m.variance_epsilon)),
-    )
+    yield LlamaRMSNorm, ("forward",), _HF
+    yield GemmaRMSNorm, ("forward", "_norm"), _GEMMA
+    yield Olmo2RMSNorm, ("forward",), _EXACT
 
 
 def _gated(module: Any) -> Operation | None:
     """A gated layer with silu, whose product with the gate is then rounded once."""
-    from torch import nn
-    from transformers.activations import SiLUActivation
     from transformers.models.llama.modeling_llama import LlamaMLP
 
-    if not _same_method(module, LlamaMLP, "forward") or type(module.act_fn) not in (nn.SiLU, SiLUActivation):
+    if not _same_method(module, LlamaMLP, "forward"):
         return None
-    return Operation("swiglu", "activations", lambda m, x: m.down_proj(swiglu(m.gate_proj(x), m.up_proj(x))))
+    inner = operation_of(module.act_fn)
+    if isinstance(inner, str) or inner.name != "silu":
+        return None
+    return _SWIGLU if gated_agrees(LlamaMLP.forward, _SWIGLU.forward) else None
 
 
 def _same_method(module: Any, kind: Any, name: str) -> bool:

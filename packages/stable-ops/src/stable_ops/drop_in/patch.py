@@ -74,10 +74,11 @@ def patch(
     -----
     A module is replaced when its class is known or its code is a copy of a known one, instruction by
     instruction (the norms of Llama, Gemma and OLMo 2, Llama's gated layer, the eager attention of Llama, OPT,
-    Gemma 2 and GPT-2: most model files of transformers hold copies of these). Every other module is left and
-    reported; a function called inside somebody's forward is not seen. Parameters, hooks, names and the
-    state dict stay as they are: only the `forward` of an instance is set, and attention goes through
-    transformers' AttentionInterface. Undo before you pickle the model.
+    Gemma 2 and GPT-2: most model files of transformers hold copies of these), and if the known one, run once
+    in the installed version, gives our result. Every other module is left and reported; a function called
+    inside somebody's forward is not seen. Parameters, hooks, names and the state dict stay as they are: only
+    the `forward` of an instance is set, and attention goes through transformers' AttentionInterface. Undo
+    before you pickle the model.
 
     What changes: 16-bit results of a replaced module are rounded once (twice where the model's own
     definition says so, Llama's norm), so a row's bits depend neither on the batch nor on the device. Matrix
