@@ -17,8 +17,16 @@ _CHECKPOINTS = (".gguf", ".bin", ".pt", ".pth")
 def load_subject(name: str) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """Import "module:object" and call it for (module, inputs); its code is run.
 
-    The object is a function without parameters that returns a torch module (or any callable) and its
-    example inputs, a tensor or a tuple.
+    Parameters
+    ----------
+    name : str
+        The object is a function without parameters that returns a torch module (or any callable) and its
+        example inputs, a tensor or a tuple. Modules of the current directory count.
+
+    Returns
+    -------
+    module, inputs
+        As `audit` takes them.
 
     Raises
     ------
@@ -53,6 +61,11 @@ def load_checkpoint(
     tokens : int
         Length of the one sequence that is run.
 
+    Returns
+    -------
+    model, inputs
+        As `audit` takes them; the inputs are token ids of shape (1, tokens).
+
     Raises
     ------
     BadInput
@@ -74,6 +87,16 @@ def load_checkpoint(
 
 def load_tensors(path: str | Path) -> Mapping[str, Any]:
     """The tensors of a .npz, .npy or .safetensors file (the last through checkpoint-lens), read on demand.
+
+    Parameters
+    ----------
+    path : str or Path
+        The one tensor of a .npy file is named after the file.
+
+    Returns
+    -------
+    mapping of names to numpy arrays
+        As `audit_tensors` and `stagnation` take it.
 
     Raises
     ------

@@ -158,8 +158,8 @@ def accumulate_dot(
     -----
     To first order :math:`|sum - exact| \\le c\\,u \\sum|x_i y_i|` with the c of `accumulate`,
     plus 1 where products are rounded; relative to the result that is c u times the condition :math:`\\sum|x_i
-    y_i| / |x^T y|`. Products of two numbers of at most 26 significant bits are exact in float64. Source:
-    Higham, section 3.1.
+    y_i| / |x^T y|`. Products of two numbers of at most 26 significant bits are exact in float64. Cost as
+    `accumulate`. Source: Higham, section 3.1.
 
     Raises
     ------
@@ -283,14 +283,38 @@ def predict_sum_error(
 ) -> float:
     """Root-mean-square rounding error to expect of `accumulate`, storing the values included.
 
+    Parameters
+    ----------
+    values : array_like, shape (n,)
+        Finite numbers.
+    format : str or Format
+    order : {"sequential", "pairwise"}
+
+    Returns
+    -------
+    float
+        In the unit of the values; infinite where a partial sum is beyond the largest number.
+
+    Notes
+    -----
     :math:`\\sqrt{\\sum_k \\mathrm{ulp}(s_k)^2 / 12}` over the stored values and all partial sums
     :math:`s_k`: each rounding taken as an independent uniform error of half an ulp. An estimate for
     values that are random and well above the ulp of the sum, not a bound: others stagnate or add up exactly.
-    Infinite where a partial sum is beyond the largest number. Source: Higham and Mary, A New Approach to
-    Probabilistic Rounding Error Analysis (2019), for the model.
+    Cost O(n). Source: Higham and Mary, A New Approach to Probabilistic Rounding Error Analysis (2019), for
+    the model.
+
+    Raises
+    ------
+    BadInput
+        Values that are not one row of finite numbers, an unknown format.
+
+    Examples
+    --------
+    >>> predict_sum_error([1.5] * 4, format="fp8_e4m3fn") > predict_sum_error([1.5] * 4, format="fp16")
+    True
     """
     target = get_format(format)
-    row = np.asarray(values, dtype=np.float64)
+    row = _row(values, "predict_sum_error adds")
     partial = [row]
     if order == "sequential":
         partial.append(np.cumsum(row)[1:])

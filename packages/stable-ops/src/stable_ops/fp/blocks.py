@@ -99,12 +99,22 @@ class Blocks:
 
 
 def get_block_format(name: str | BlockFormat) -> BlockFormat:
-    """The block format of that name ("mxfp8_e4m3", "mxfp4", "nvfp4"); a BlockFormat passes through.
+    """The block format of that name; a BlockFormat passes through.
+
+    Parameters
+    ----------
+    name : str or BlockFormat
+        A key of `BLOCK_FORMATS`, or mxfp8 (for mxfp8_e4m3), mxfp6 (mxfp6_e3m2), mxfp4 (mxfp4_e2m1).
 
     Raises
     ------
     BadInput
         For another name.
+
+    Examples
+    --------
+    >>> get_block_format("mxfp4").bits_per_element
+    4.25
     """
     if isinstance(name, BlockFormat):
         return name

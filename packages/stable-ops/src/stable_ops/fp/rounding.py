@@ -262,11 +262,29 @@ def round_scalar(x: float, target: Format) -> float:
 
 
 def ulp(x: Any, format: str | Format) -> Any:
-    """Distance between neighbouring numbers of the format around x (a float, or a float64 array).
+    """Distance between neighbouring numbers of the format around x.
 
+    Parameters
+    ----------
+    x : float or array_like, any shape
+        Read as float64.
+    format : str or Format
+
+    Returns
+    -------
+    float, or float64 numpy array of the shape of x
+
+    Notes
+    -----
     :math:`2^{\\max(\\lfloor\\log_2|x|\\rfloor,\\, e_{min}) - M}`; at a power of two the larger, upper
-    distance. Beyond the largest number the last distance holds; NaN for NaN and infinity. The definition
-    of Goldberg as in Muller et al., Handbook of Floating-Point Arithmetic, section 2.3.2.
+    distance. Beyond the largest number the last distance holds; NaN for NaN and infinity. Exact; cost O(n).
+    Source: the definition of Goldberg as in Muller et al., Handbook of Floating-Point Arithmetic, section
+    2.3.2.
+
+    Raises
+    ------
+    BadInput
+        An unknown format.
 
     Examples
     --------

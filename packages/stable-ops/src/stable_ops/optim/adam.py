@@ -94,8 +94,8 @@ class Adam:
 class AdamW(Adam):
     """Adam with decoupled weight decay: :math:`\\theta \\leftarrow (1 - \\eta\\lambda)\\theta` first.
 
-    Parameters and conventions as `Adam`, with a decay of 0.01 unless given. Source: Loshchilov, Hutter,
-    Decoupled Weight Decay Regularization (2019).
+    Parameters, conventions, cost and errors as `Adam`, with a decay of 0.01 unless given. Source: Loshchilov,
+    Hutter, Decoupled Weight Decay Regularization (2019).
 
     Examples
     --------
