@@ -188,7 +188,7 @@ def _drawn(dtype: np.dtype[Any], op: str) -> dict[str, tuple[int, str, tuple[int
 
 
 # Trials of several kernels against one operator share the oracle's work.
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=80)
 def _case(op: str, dtype: str, name: str) -> _Case:
     numpy_type = _dtype(dtype)
     seed, kind, shape = _drawn(numpy_type, op)[name]
