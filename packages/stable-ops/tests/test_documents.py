@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stable_ops.cli import app
+from stable_ops.ops.triton.tiers import tier
 
 PACKAGE = Path(__file__).parents[1]
 MANUAL = PACKAGE.parents[1] / "docs" / "tools" / "stable-ops"
@@ -41,6 +42,16 @@ def test_python(path):
         re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
     ):
         exec(compile(block, f"{path.name}, block {i}", "exec"), names)
+
+
+def test_tiers_of_the_readme_are_those_of_the_code():
+    text = (PACKAGE / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([a-z_, ]+) \| (T\d) \| (T\d) \|$", text, re.MULTILINE)
+    found = {op: (narrow, wide) for ops, narrow, wide in rows for op in ops.split(", ")}
+    for op, (narrow, wide) in found.items():
+        assert tier(op, "float16") == tier(op, "bfloat16") == narrow, op
+        assert tier(op, "float32") == wide, op
+    assert len(found) == 8
 
 
 def test_there_is_something_to_run():
