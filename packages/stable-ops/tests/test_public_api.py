@@ -53,3 +53,20 @@ def test_examples_of_the_docstrings(name):
 @pytest.mark.parametrize("name", [name for name in stable_ops.__all__ if name not in RECORDS])
 def test_every_function_has_an_example(name):
     assert ">>>" in (getattr(stable_ops, name).__doc__ or "")
+
+
+FUNCTIONS = [name for name in stable_ops.__all__ if isinstance(getattr(stable_ops, name), types.FunctionType)]
+STATED = {
+    "parameters": ("Parameters", "as `", "are those of `"),
+    "what is raised": ("Raises", "are those of `"),
+    "cost": ("Cost", "cost", "only the `forward`"),
+    "error": ("2^{", "u)", "ulp", "exact", "digits", "residual", "bits", "remainder"),
+    "source": ("References", "Source", "are those of `", "convention", "copies of these"),
+}
+
+
+@pytest.mark.parametrize("statement", STATED)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_states(name, statement):
+    text = getattr(stable_ops, name).__doc__
+    assert any(word in text for word in STATED[statement])

@@ -137,7 +137,8 @@ def inverse_iteration(
 ) -> EigenResult:
     """The eigenvalue nearest to a shift, by :math:`v \\leftarrow (A - \\sigma I)^{-1} v`, normalised.
 
-    Parameters, result and errors as `power_iteration`; `shift` is real.
+    Parameters, result, meaning of the residual and errors raised are those of `power_iteration`; `shift` is
+    real and finite.
 
     Notes
     -----
@@ -164,7 +165,8 @@ def rayleigh_iteration(
 ) -> EigenResult:
     """An eigenvalue near the start's Rayleigh quotient, with the shift renewed in each step.
 
-    Parameters, result and errors as `power_iteration`; `start` is a vector of shape (n,), random without.
+    Parameters, result, meaning of the residual and errors raised are those of `power_iteration`; `start` is a
+    nonzero vector of shape (n,), random without.
 
     Notes
     -----

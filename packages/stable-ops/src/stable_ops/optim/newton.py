@@ -75,8 +75,9 @@ def newton_search(
     Safeguards, elementwise: where f'' is not positive the step goes downhill by a tenth of
     max(|x|, 1) instead of to a maximum; where f did not fall, the search returns to the best point and
     halves the step from there. Converges quadratically near a minimum with f'' > 0; in one step on a
-    quadratic. It finds the minimum of the start's valley, not the lowest of all. Cost: one evaluation a
-    step. Source: Nocedal, Wright, Numerical Optimization, section 3.4.
+    quadratic. It finds the minimum of the start's valley, not the lowest of all. Since values of f are
+    compared, x is exact to about :math:`\\sqrt{2^{-53}\\,|f / f''|}`. Cost: one evaluation a step. Source:
+    Nocedal, Wright, Numerical Optimization, section 3.4.
 
     Raises
     ------

@@ -112,7 +112,9 @@ def sample(
 def top_k_sample(
     logits: Any, k: Any, *, temperature: Any = 1.0, seed: Any = 0, offset: Any = 0, size: int | None = None
 ) -> Any:
-    """`sample` from the k largest logits.
+    """`sample` from the k largest logits, from 1.
+
+    Other parameters, shapes, errors raised, cost and references are those of `sample`; the set is exact.
 
     Examples
     --------
@@ -131,7 +133,9 @@ def top_p_sample(
     offset: Any = 0,
     size: int | None = None,
 ) -> Any:
-    """`sample` from the smallest set of most probable tokens that holds a share p.
+    """`sample` from the smallest set of most probable tokens that holds a share p, in [0, 1].
+
+    Other parameters, shapes, errors raised, cost and references are those of `sample`; the set is exact.
 
     Examples
     --------
@@ -144,7 +148,9 @@ def top_p_sample(
 def min_p_sample(
     logits: Any, p: Any, *, temperature: Any = 1.0, seed: Any = 0, offset: Any = 0, size: int | None = None
 ) -> Any:
-    """`sample` from the tokens with at least p times the largest probability.
+    """`sample` from the tokens with at least p times the largest probability, p in [0, 1].
+
+    Other parameters, shapes, errors raised, cost and references are those of `sample`; the set is exact.
 
     Examples
     --------

@@ -88,6 +88,10 @@ def truncation_report(
     BadInput
         As `sample`, and for a temperature of 0.
 
+    References
+    ----------
+    Cover, Thomas, Elements of Information Theory, section 2.1; those of `sample`.
+
     Examples
     --------
     >>> report, = truncation_report([1.0, 1.0, 1.0, 1.0], top_k=2)
