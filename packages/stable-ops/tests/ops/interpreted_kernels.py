@@ -9,7 +9,7 @@ import triton.language as tl
 
 import stable_ops
 from stable_ops.ops.activations import _silu_float64
-from stable_ops.ops.triton import activations, norms, softmax
+from stable_ops.ops.triton import activations, norms
 from stable_ops.ops.triton.arithmetic import log1p, unit, weights
 from stable_ops.ops.triton.tiers import LIMIT_ULP, tier
 from stable_ops.testing import error_ulp
@@ -32,23 +32,6 @@ def judge(op, y, exact, reference):
     limit = LIMIT_ULP[tier(op, str(y.dtype).removeprefix("torch."))]
     assert worst <= limit + 2.0**-20, f"{op} {tuple(y.shape)} {y.dtype}: {worst} ulp"
     return 1
-
-
-def rows(x):
-    """x with rows that are special, as many as it has."""
-    x = x.clone()
-    for row, (value, columns) in enumerate(
-        [
-            (-INF, slice(1, None)),
-            (-INF, slice(None)),
-            (INF, slice(0, 1)),
-            (NAN, slice(0, 1)),
-            (0.0, slice(None)),
-        ]
-    ):
-        if row < len(x) - 1:
-            x[row, columns] = value
-    return x
 
 
 @triton.jit
@@ -76,9 +59,7 @@ def arithmetic():
 
 
 def specials():
-    """An infinity beside NaN, and subnormal numbers whose half is a tie."""
-    x = torch.tensor([[INF, NAN, 1.0], [INF, -INF, 1.0], [-INF, NAN, -INF]])
-    assert softmax.logsumexp(x).isnan().tolist() == [True, False, True]
+    """Subnormal numbers whose half is a tie."""
     tiny = torch.arange(-99, 100, dtype=torch.float32) * 2.0**-149
     assert torch.equal(activations.silu(tiny, stable_ops.silu), stable_ops.silu(tiny))
     return 2
@@ -88,14 +69,6 @@ def main():
     cases = arithmetic() + specials()
     for dtype in (torch.float16, torch.float32):
         for count, length in ((9, 1), (7, 5), (9, 129), (6, 1000), (6, 8200)):
-            x = rows(draw(count, length, dtype=dtype, scale=4.0))
-            for op in ("softmax", "log_softmax", "logsumexp"):
-                form = getattr(stable_ops, op)
-                cases += judge(op, getattr(softmax, op)(x), form(x.double()), form(x))
-            lone = torch.full((2, length), -12.0 if length > 5 else -25.0, dtype=dtype)
-            lone[:, 0] = 3.0
-            form = stable_ops.log_softmax
-            cases += judge("log_softmax", softmax.log_softmax(lone), form(lone.double()), form(lone))
             w, b = 1 + draw(length, dtype=dtype, scale=0.5), draw(length, dtype=dtype)
             x = 3 + draw(count, length, dtype=dtype, scale=2.0)
             wide = (x.double(), w.double(), b.double())
@@ -119,11 +92,6 @@ def main():
         y = activations.gelu(gate, lambda t: stable_ops.gelu(t, approximate="tanh"), approximate="tanh")
         assert torch.equal(y.nan_to_num(7.0), stable_ops.gelu(gate, approximate="tanh").nan_to_num(7.0))
         cases += 2
-    x = draw(4, 6, 5, dtype=torch.float16)
-    y = softmax.softmax(x.movedim(-1, 0), axis=0).movedim(0, -1)
-    assert torch.equal(y, softmax.softmax(x))
-    half = softmax.softmax(x[2:])
-    assert torch.equal(half, softmax.softmax(x)[2:])
     print(f"{cases} cases passed")
 
 
