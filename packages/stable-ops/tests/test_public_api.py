@@ -60,7 +60,7 @@ STATED = {
     "parameters": ("Parameters", "as `", "are those of `"),
     "what is raised": ("Raises", "are those of `"),
     "cost": ("Cost", "cost", "only the `forward`"),
-    "error": ("2^{", "u)", "ulp", "exact", "digits", "residual", "bits", "remainder"),
+    "error": ("2^{", "u)", "ulp", "exact", "digits", "residual", "bits", "remainder", "Proven"),
     "source": ("References", "Source", "are those of `", "convention", "copies of these"),
 }
 
