@@ -17,6 +17,8 @@ from stable_ops.fp.formats import Format
 
 _ROWS = {
     "native_layer_norm": "layer_norm",
+    "native_batch_norm": "batch_norm",
+    "native_group_norm": "group_norm",
     "_softmax": "softmax",
     "_log_softmax": "log_softmax",
     "var": "var",
@@ -56,8 +58,13 @@ def operands_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], sample
         return Operands(_ROWS.get(plain, plain))
     if plain == "log":
         return Operands(plain, argument=sampler.take(first))
+    if plain in ("lerp", "addcmul", "addcdiv"):
+        return _compound(plain, args, kwargs, sampler)
+    if plain == "native_batch_norm" and not args[5] and args[3] is not None:
+        return _centred(first, args[3], sampler)
     if plain in _ROWS:
-        rows = sampler.rows(first, _dims(plain, first, args, kwargs))
+        grouped = first.reshape(args[3] * args[6], -1) if plain == "native_group_norm" else first
+        rows = sampler.rows(grouped, _dims(plain, grouped, args, kwargs))
         if "softmax" in plain:
             rows[rows <= -MASK] = -math.inf
             used = np.isfinite(rows.max(axis=-1, initial=-math.inf))  # a row that is all masked has no result
@@ -82,9 +89,31 @@ def _sum(plain: str, args: tuple[Any, ...], kwargs: dict[str, Any], sampler: Sam
     return Operands(plain.removeprefix("r"), pair=pair, absorbs=(whole[0], whole[1]))
 
 
+def _compound(plain: str, args: tuple[Any, ...], kwargs: dict[str, Any], sampler: Sampler) -> Operands:
+    """An addition whose second operand is made on the way: a + w (b - a), a + v b c, a + v b / c."""
+    shape = np.broadcast_shapes(*(tuple(a.shape) for a in args[:3] if isinstance(a, torch.Tensor)))
+    a, b, c = (
+        sampler.take(x, shape) if isinstance(x, torch.Tensor) else np.full(1, x, dtype=np.float32)
+        for x in args[:3]
+    )
+    value = np.float32(kwargs.get("value", args[3] if len(args) > 3 else 1))
+    step = c * (b - a) if plain == "lerp" else value * (b * c if plain == "addcmul" else b / c)
+    return Operands(plain, pair=(a, step.astype(np.float32)), absorbs=(False, args[0].shape == shape))
+
+
+def _centred(x: torch.Tensor, mean: torch.Tensor, sampler: Sampler) -> Operands:
+    """Batch norm with running statistics takes a constant off each channel."""
+    means = mean.reshape(1, -1, *[1] * (x.ndim - 2))
+    return Operands("batch_norm", pair=(sampler.take(x), -sampler.take(means, tuple(x.shape))))
+
+
 def _dims(plain: str, x: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int]:
     if plain == "native_layer_norm":
         return list(range(-len(args[1]), 0))
+    if plain == "native_batch_norm":
+        return [d for d in range(x.ndim) if d != 1]
+    if plain == "native_group_norm":
+        return [1]
     given = kwargs.get("dim", args[2] if plain == "linalg_vector_norm" and len(args) > 2 else None)
     if given is None and plain != "linalg_vector_norm" and len(args) > 1:
         given = args[1]
@@ -177,6 +206,15 @@ def _softmax(rows: Array) -> Array:
     return probabilities
 
 
+def _log_softmax(rows: Array) -> Array:
+    shifted = rows - rows.max(axis=-1, keepdims=True)
+    # Masked values have no logarithm, and no part in the error of a row.
+    result = np.where(
+        np.isfinite(shifted), shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), 0.0
+    )
+    return np.asarray(result)
+
+
 def _layer_norm_sensitivity(rows: Array) -> tuple[Array, Array]:
     """Bounds on the relative error of a row's result: per relative and per absolute error of the row."""
     size = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
@@ -191,20 +229,34 @@ def _softmax_sensitivity(rows: Array) -> tuple[Array, Array]:
 
 _SENSITIVITY: dict[str, Callable[[Array], tuple[Array, Array]]] = {
     "layer_norm": _layer_norm_sensitivity,
+    "batch_norm": _layer_norm_sensitivity,
+    "group_norm": _layer_norm_sensitivity,
     "softmax": _softmax_sensitivity,
 }
 _REFERENCES: dict[str, Callable[[Array], Array]] = {
     "layer_norm": _layer_norm,
+    "batch_norm": _layer_norm,
+    "group_norm": _layer_norm,
     "softmax": _softmax,
+    "log_softmax": _log_softmax,
     "var": lambda rows: rows.var(axis=-1, ddof=1, keepdims=True),
     "std": lambda rows: rows.std(axis=-1, ddof=1, keepdims=True),
     "sum": lambda rows: rows.sum(axis=-1, keepdims=True),
     "mean": lambda rows: rows.mean(axis=-1, keepdims=True),
 }
+
+
+def _squares(rows: Array) -> Array:
+    squares: Array = (rows - rows.mean(axis=-1, keepdims=True)) ** 2
+    return squares
+
+
 _TERMS: dict[str, Callable[[Array], Array]] = {
-    "layer_norm": lambda rows: (rows - rows.mean(axis=-1, keepdims=True)) ** 2,
-    "var": lambda rows: (rows - rows.mean(axis=-1, keepdims=True)) ** 2,
-    "std": lambda rows: (rows - rows.mean(axis=-1, keepdims=True)) ** 2,
+    "layer_norm": _squares,
+    "batch_norm": _squares,
+    "group_norm": _squares,
+    "var": _squares,
+    "std": _squares,
     "rms_norm": lambda rows: rows**2,
     "vector_norm": lambda rows: rows**2,
     "softmax": lambda rows: np.exp(rows - rows.max(axis=-1, keepdims=True)),
