@@ -85,6 +85,8 @@ def test_formulas_are_drawn_by_the_browser_alone(site):
     assert sum(text.count("<math") for text in pages.values()) > 0
     for path, text in pages.items():
         assert 'class="arithmatex"' not in text, path.relative_to(site)
+    for path in site.rglob("api.html"):
+        assert ":math:" not in path.read_text(encoding="utf-8"), path.relative_to(site)
 
 
 @pytest.mark.slow

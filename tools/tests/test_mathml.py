@@ -21,6 +21,13 @@ def test_inline_and_display():
     assert "<msup>" in text
 
 
+def test_docstrings():
+    text = with_mathml("<p>Sums :math:<code>\\sum_i x_i &lt; 1</code> of <code>x</code>.</p>")
+    assert ":math:" not in text
+    assert text.count("<math") == 1
+    assert "<code>x</code>" in text
+
+
 def test_text_without_formulas_is_left_alone():
     page = "<p>costs $5 and \\(not marked\\)</p>"
     assert with_mathml(page) == page

@@ -7,18 +7,21 @@ import re
 from typing import Any
 
 INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
+# A docstring's :math:`...`, which Markdown takes for code after a word.
+ROLE = re.compile(r":math:<code>(.*?)</code>", re.DOTALL)
 DISPLAY = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
 
 
 def with_mathml(page: str) -> str:
-    """The page with every formula that arithmatex marked turned into MathML.
+    """The page with every formula turned into MathML: those that arithmatex marked, and those of docstrings.
 
     Raises
     ------
     ValueError
         If a formula cannot be read; the message is the formula.
     """
-    page = INLINE.sub(lambda match: _mathml(match[1], "inline"), page)
+    for pattern in (INLINE, ROLE):
+        page = pattern.sub(lambda match: _mathml(match[1], "inline"), page)
     return DISPLAY.sub(lambda match: _mathml(match[1], "block"), page)
 
 
