@@ -91,3 +91,60 @@ def test_a_wrong_column_lists_the_right_ones(tmp_path: Path) -> None:
 def test_a_missing_file_is_an_oserror(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no-such"):
         read_trace(tmp_path / "no-such.csv")
+
+
+def test_json_lines_with_milliseconds_of_mooncake(tmp_path: Path) -> None:
+    lines = [
+        '{"timestamp": 1500, "input_length": 6758, "output_length": 500, "hash_ids": [0, 1]}',
+        '{"timestamp": 0, "input_length": 12, "output_length": 3, "hash_ids": [7]}',
+        "",
+    ]
+    trace = read_trace(write(tmp_path, "\n".join(lines), "trace.jsonl"))
+    np.testing.assert_array_equal(trace.arrivals_s, [0, 1.5])
+    prompts, outputs = trace.lengths()
+    assert (prompts.tolist(), outputs.tolist()) == ([12, 6758], [3, 500])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "TIMESTAMP,ContextTokens,GeneratedTokens",
+        "Timestamp,Request tokens,Response tokens",
+        "time,prompt_tokens,output_tokens",
+    ],
+)
+def test_lengths_by_the_names_that_traces_use(tmp_path: Path, header: str) -> None:
+    trace = read_trace(write(tmp_path, f"{header}\n0,100,5\n2,30,0\n"))
+    prompts, outputs = trace.lengths()
+    # Nothing generated still takes an iteration.
+    assert (prompts.tolist(), outputs.tolist()) == ([100, 30], [5, 1])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("time,x\n0,1\n1,2\n", "no column of contexttokens"),
+        ("time,prompt_tokens,output_tokens\n0,0,1\n1,2,3\n", "prompt_tokens"),
+        ("time,prompt_tokens,output_tokens\n0,5,-1\n1,2,3\n", "output_tokens"),
+        ("time,prompt_tokens,output_tokens\n0,5.5,1\n1,2,3\n", "prompt_tokens"),
+        ("time,prompt_tokens,output_tokens\n0,5,many\n1,2,3\n", "many"),
+    ],
+)
+def test_lengths_that_are_none(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(BadInput, match=reason):
+        read_trace(write(tmp_path, text)).lengths()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "empty"),
+        ("[1, 2]\n", "line 1"),
+        ('{"time": 1}\n{"time": \n', "line 2"),
+        ('{"time": 1, "x": 2}\n{"time": 2}\n', "lacks 'x'"),
+        ('{"time": 1}\n{"time": null}\n', "null"),
+    ],
+)
+def test_json_lines_that_are_none(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(BadInput, match=reason):
+        read_trace(write(tmp_path, text, "trace.jsonl"))

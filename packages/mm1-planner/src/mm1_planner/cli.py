@@ -150,7 +150,7 @@ def plan(
     app, examples=["mm1-planner trace requests.csv", "mm1-planner trace log.csv.gz --time-column arrived"]
 )
 def trace(
-    path: Annotated[str, typer.Argument(metavar="FILE", help="CSV file with a header, plain or .gz.")],
+    path: Annotated[str, typer.Argument(metavar="FILE", help="CSV with a header, or .jsonl; plain or .gz.")],
     time_column: TimeColumn = None,
 ) -> Report:
     """Rate and burstiness of recorded arrivals, and whether a Poisson answer may be trusted."""
@@ -187,16 +187,22 @@ def trace(
         '--beta 100us --delta 30us --slo "p99_ttft<0.3"',
         "mm1-planner llm --arrival-rate 600/min --prompt lognormal:800:1.2 --output-tokens 200 --alpha 20ms "
         '--slo "p99_ttft<1" --slo "p99_itl<50ms" --max-batch 64 --kv-tokens 400000 --json',
+        'mm1-planner llm --trace requests.jsonl --alpha 20ms --beta 100us --delta 60us --slo "p99_ttft<1"',
     ],
 )
 def llm(
-    arrival_rate: ArrivalRate,
-    prompt: Annotated[str, typer.Option(help="Prompt tokens: 512, geometric:MEAN or lognormal:MEAN:CV.")],
-    output_tokens: Annotated[str, typer.Option(help="Generated tokens, likewise.")],
     alpha: Annotated[str, typer.Option(help="Fixed time of an iteration, such as 12ms.")],
     slo: Annotated[
         list[str], typer.Option(help="Promise: p99_ttft<0.5, mean_itl<30ms; several are kept together.")
     ],
+    arrival_rate: Annotated[str | None, typer.Option(help="Arrivals: 120, 120/s or 7200/min.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="Prompt tokens: 512, geometric:MEAN or lognormal:MEAN:CV.")
+    ] = None,
+    output_tokens: Annotated[str | None, typer.Option(help="Generated tokens, likewise.")] = None,
+    trace: Annotated[
+        str | None, typer.Option(help="CSV or JSONL of requests with token counts, instead.")
+    ] = None,
     beta: Annotated[str, typer.Option(help="Time per decoding sequence of an iteration.")] = "0",
     gamma: Annotated[str, typer.Option(help="Time per token of context of the decoding sequences.")] = "0",
     delta: Annotated[str, typer.Option(help="Time per prompt token.")] = "0",
@@ -227,9 +233,12 @@ def llm(
     )
     with progress("replicas") as tick:
         answer = plan_llm(
-            arrival_rate_per_s=parse_rate_per_s("arrival rate", arrival_rate),
+            arrival_rate_per_s=None
+            if arrival_rate is None
+            else parse_rate_per_s("arrival rate", arrival_rate),
             prompt_tokens=prompt,
             output_tokens=output_tokens,
+            trace=trace,
             replica=replica,
             slos=slo,
             routing=routing,

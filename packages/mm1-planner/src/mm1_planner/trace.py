@@ -1,9 +1,10 @@
-"""Recorded arrivals: a CSV file with a time column, plain or gzipped."""
+"""Recorded arrivals: a CSV or JSON Lines file with a time column, plain or gzipped."""
 
 from __future__ import annotations
 
 import csv
 import gzip
+import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,26 @@ from mfi_command import BadInput
 
 _TIME_NAMES = ("timestamp", "time", "arrival_time", "arrival_timestamp", "arrived_at", "start_time")
 _FEWEST = 2
+# Azure, Mooncake, BurstGPT, and what logs are commonly called.
+_PROMPT_NAMES = (
+    "contexttokens",
+    "input_length",
+    "request tokens",
+    "prompt_tokens",
+    "input_tokens",
+    "num_prompt_tokens",
+)
+_OUTPUT_NAMES = (
+    "generatedtokens",
+    "output_length",
+    "response tokens",
+    "output_tokens",
+    "completion_tokens",
+    "generated_tokens",
+    "num_generation_tokens",
+)
+# Mooncake counts milliseconds; no other trace known here has its hashes.
+_MILLISECONDS_BESIDE = "hash_ids"
 
 
 @dataclass(frozen=True)
@@ -69,14 +90,41 @@ class Trace:
             raise BadInput(f"no column {name!r} in the trace; there are {others}")
         return _numbers(name, self.texts[name])
 
+    def lengths(self, prompt: str | None = None, output: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Prompt and generated tokens of each request, int64 (n,), by the columns named or recognised.
+
+        Recognised are those of the Azure, Mooncake and BurstGPT traces and names like `prompt_tokens`. A
+        request that generated nothing still takes an iteration and counts as one token.
+
+        Raises
+        ------
+        BadInput
+            If a column is missing, or holds anything but whole numbers, prompts of at least one token.
+        """
+        found = []
+        for wanted, names, least in ((prompt, _PROMPT_NAMES, 1), (output, _OUTPUT_NAMES, 0)):
+            name = wanted or next((each for each in self.texts if each.lower() in names), None)
+            if name is None:
+                others = ", ".join(self.texts) or "none beside the time"
+                raise BadInput(
+                    f"no column of {names[0]} or the like in the trace; there are {others}: name it"
+                )
+            values = self.column(name)
+            if not ((values >= least) & (values == np.floor(values)) & (values < 1e9)).all():
+                raise BadInput(
+                    f"column {name!r} holds other than whole numbers of tokens from {least} to 1e9"
+                )
+            found.append(np.maximum(values, 1).astype(np.int64))
+        return found[0], found[1]
+
 
 def read_trace(path: str | Path, *, time_column: str | None = None) -> Trace:
-    """Read arrivals from a CSV file with a header (`.gz` unpacked).
+    """Read arrivals from a CSV file with a header, or from JSON Lines (`.jsonl`); `.gz` is unpacked.
 
     Times are seconds, or dates such as `2023-11-16 18:15:46.6805900` (up to nine digits of a second, the
     zone read as UTC where there is none). The time column is the one named, or the first called
     `timestamp`, `time`, `arrival_time`, `arrival_timestamp`, `arrived_at` or `start_time` in any case. Rows
-    out of order are sorted.
+    out of order are sorted. A Mooncake trace (it has `hash_ids`) counts milliseconds and is read as such.
 
     Raises
     ------
@@ -92,6 +140,8 @@ def read_trace(path: str | Path, *, time_column: str | None = None) -> Trace:
         raise BadInput(f"{path.name} holds {len(rows)} requests; expected at least {_FEWEST}")
     columns = dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
     times = _times(name, columns.pop(name))
+    if _MILLISECONDS_BESIDE in columns:
+        times = times / 1e3
     order = np.argsort(times, kind="stable")
     arrivals = times[order] - times[order[0]]
     if arrivals[-1] <= 0:
@@ -104,9 +154,39 @@ def read_trace(path: str | Path, *, time_column: str | None = None) -> Trace:
 def _read(path: Path) -> tuple[list[str], list[list[str]]]:
     try:
         with _open(path) as stream:
+            if ".jsonl" in path.suffixes:
+                return _objects(stream, path)
             return _table(csv.reader(stream), path)
     except (UnicodeDecodeError, csv.Error, gzip.BadGzipFile, EOFError) as error:
-        raise BadInput(f"{path.name} is not a CSV file: {error}") from None
+        kind = "JSON Lines" if ".jsonl" in path.suffixes else "CSV"
+        raise BadInput(f"{path.name} is not a {kind} file: {error}") from None
+
+
+def _objects(stream: TextIO, path: Path) -> tuple[list[str], list[list[str]]]:
+    """Keys of the first line, and the values of each line as text; further keys are left out."""
+    header: list[str] = []
+    rows = []
+    for number, line in enumerate(stream, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise BadInput(f"line {number} of {path.name} is no JSON: {error}") from None
+        if not isinstance(record, dict):
+            raise BadInput(f"line {number} of {path.name} is no JSON object; expected one for each request")
+        header = header or list(record)
+        missing = [key for key in header if key not in record]
+        if missing:
+            raise BadInput(f"line {number} of {path.name} lacks {missing[0]!r}, which the first line has")
+        rows.append([_text(record[key]) for key in header])
+    if not header:
+        raise BadInput(f"{path.name} is empty; expected a JSON object for each request, one a line")
+    return header, rows
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _open(path: Path) -> TextIO:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from mm1_planner.llm.simulation import LlmSimulation, simulate_llm
 from mm1_planner.models.answer import LEVELS
 from mm1_planner.search import fewest
 from mm1_planner.streams import ARRIVALS, SERVICES, stream
+from mm1_planner.trace import Trace, read_trace
 
 _FORM = re.compile(r"\s*(mean|p[\d.]+)_(ttft|itl|tpot|e2e)(?:_s)?\s*<=?\s*(\S.*?)\s*")
 _REQUESTS, _A_REPLICA, _MOST = 20_000, 2_000, 400_000
@@ -172,11 +174,12 @@ def draw_tokens(text: str | float, count: int, *, seed: int = 0, purpose: int = 
 
 def plan_llm(
     *,
-    arrival_rate_per_s: float,
-    prompt_tokens: str | float | np.ndarray,
-    output_tokens: str | float | np.ndarray,
     replica: Replica,
     slos: Sequence[str | LlmSlo],
+    arrival_rate_per_s: float | None = None,
+    prompt_tokens: str | float | np.ndarray | None = None,
+    output_tokens: str | float | np.ndarray | None = None,
+    trace: str | Path | Trace | None = None,
     routing: str = "round-robin",
     max_replicas: int = 1000,
     seed: int = 0,
@@ -187,25 +190,27 @@ def plan_llm(
     Parameters
     ----------
     arrival_rate_per_s : float
-        Poisson arrivals at all replicas together.
+        Poisson arrivals at all replicas together; or a trace instead of these three.
     prompt_tokens, output_tokens : str, float or ndarray
         A law (see `draw_tokens`), or measured lengths to draw from, in pairs where both are arrays.
     slos : sequence of str
         Promises such as `p99_ttft<0.5`; all have to hold. Requests that no KV cache can hold count as late.
+    trace : Trace or path
+        Recorded requests with their lengths, replayed as they came.
     max_replicas : int
         Where the search ends.
 
     Raises
     ------
     BadInput
-        If a number is out of range or a promise is not understood.
+        If both or neither of rate and trace are given, or one of them is not understood.
     """
-    rate = positive("arrival rate", arrival_rate_per_s)
     promises = [parse_llm_slo(slo) for slo in slos]
     if not promises:
         raise BadInput("no promise to keep: give at least one SLO such as p99_ttft<0.5")
     most = whole("max_replicas", max_replicas, largest=10_000)
-    work = _Work(rate, prompt_tokens, output_tokens, replica, routing, seed)
+    work = _traffic(arrival_rate_per_s, prompt_tokens, output_tokens, trace, replica, routing, seed)
+    rate = work.rate
     capacity = work.closed_form(1).capacity_per_s
     least = math.floor(rate / capacity) + 1
     asked = (rate, promises)
@@ -237,6 +242,26 @@ def plan_llm(
     )  # fmt: skip
 
 
+def _traffic(
+    rate: float | None,
+    prompts: str | float | np.ndarray | None,
+    outputs: str | float | np.ndarray | None,
+    trace: str | Path | Trace | None,
+    replica: Replica,
+    routing: str,
+    seed: int,
+) -> _Work:
+    if trace is None:
+        if rate is None or prompts is None or outputs is None:
+            raise BadInput("no traffic: give an arrival rate with prompt and output tokens, or a trace")
+        return _Work(positive("arrival rate", rate), prompts, outputs, replica, routing, seed)
+    if not (rate is prompts is outputs is None):
+        raise BadInput("a trace has its own rate and lengths: give either it or a rate with tokens")
+    recorded = trace if isinstance(trace, Trace) else read_trace(trace)
+    measured = recorded.lengths()
+    return _Work(recorded.rate_per_s, *measured, replica, routing, seed, recorded.arrivals_s)
+
+
 @dataclass(frozen=True)
 class _Work:
     rate: float
@@ -245,6 +270,7 @@ class _Work:
     replica: Replica
     routing: str
     seed: int
+    arrivals_s: np.ndarray | None = None
 
     def lengths(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         if isinstance(self.prompts, np.ndarray) and isinstance(self.outputs, np.ndarray):
@@ -263,6 +289,12 @@ class _Work:
         return llm_answer(self.rate / replicas, *self.lengths(_REQUESTS), self.replica)
 
     def simulated(self, replicas: int, *, faster: float = 1.0) -> LlmSimulation:
+        if self.arrivals_s is not None:
+            # Each of the recorded requests was somebody's: none is warm-up.
+            return simulate_llm(
+                self.arrivals_s / faster, self.prompts, self.outputs, self.replica,  # type: ignore[arg-type]
+                replicas=replicas, routing=self.routing, seed=self.seed,
+            )  # fmt: skip
         count = min(max(_REQUESTS, _A_REPLICA * replicas), _MOST)
         gaps = stream(self.seed, 0, 0, ARRIVALS).standard_exponential(count) / (self.rate * faster)
         return simulate_llm(
