@@ -260,7 +260,7 @@ def _by_hand(x):
 
 def _masked(x):
     scores = x @ x.transpose(-1, -2) / x.shape[-1] ** 0.5
-    mask = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+    mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
     return scores.masked_fill(mask, float("-inf")).softmax(-1) @ x
 
 

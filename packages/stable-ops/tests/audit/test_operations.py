@@ -55,7 +55,7 @@ HAZARDS = [
     ("cancellation", "fp16", lambda t: F.group_norm(t, 2), n(64, 8, mean=4000)),
     ("cancellation", "bf16", lambda t: t.std(-1), n(64, 32, mean=1000, scale=0.3)),
     ("cancellation", "bf16", lambda t: t.log_softmax(-1), n(64, 32, mean=1000)),
-    ("cancellation", "bf16", lambda t: F.cosine_similarity(t - 999, t.flip(0) - 999, dim=-1), n(64, 32, mean=999)),
+    ("cancellation", "bf16", lambda t: F.cosine_similarity(t - 999, t.flip(0) - 999), n(64, 32, mean=999)),
     ("cancellation", "bf16", torch.log, n(64, 32, mean=1, scale=1e-3)),
     ("cancellation", "bf16", lambda t: torch.var_mean(t, -1)[0], n(64, 32, mean=1000, scale=0.3)),
     ("cancellation", "bf16", lambda t: t.cumsum(-1).diff(dim=-1), n(16, 2048, mean=4)),
