@@ -15,7 +15,7 @@ MAX_SERVERS = 1_000_000
 
 _PER_SECOND = {"s": 1.0, "sec": 1.0, "second": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "hour": 3600.0}
 # Two tables, so that each conversion is one correctly rounded operation: 350 * 1e-3 is not 0.35.
-_IN_A_SECOND = {"us": 1e6, "µs": 1e6, "ms": 1e3, "s": 1.0, "": 1.0}
+_IN_A_SECOND = {"ns": 1e9, "us": 1e6, "µs": 1e6, "ms": 1e3, "s": 1.0, "": 1.0}
 _OF_SECONDS = {"min": 60.0, "h": 3600.0}
 _QUANTITY = re.compile(r"\s*([-+]?[\w.]+?(?:e[-+]?\d+)?)\s*(/\s*[a-z]+|[µa-z]+)?\s*", re.IGNORECASE)
 

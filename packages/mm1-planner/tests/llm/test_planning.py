@@ -108,7 +108,7 @@ def test_no_promise_is_refused() -> None:
 
 def test_a_trace_is_replayed_as_it_came(tmp_path) -> None:
     rng = np.random.default_rng(2)
-    times = np.sort(np.concatenate([rng.uniform(at, at + 2, 150) for at in range(0, 200, 20)]))
+    times = np.sort(np.concatenate([rng.uniform(at, at + 1, 150) for at in range(0, 200, 20)]))
     path = tmp_path / "bursts.csv"
     rows = [
         f"{time},{p},{o}"
@@ -117,7 +117,7 @@ def test_a_trace_is_replayed_as_it_came(tmp_path) -> None:
     path.write_text("time,prompt_tokens,output_tokens\n" + "\n".join(rows))
     replayed = plan_llm(replica=REPLICA, slos=["p99_ttft<0.3"], trace=path)
     smooth = ask(arrival_rate_per_s=replayed.arrival_rate_per_s, slos=["p99_ttft<0.3"])
-    # The same rate in bursts of a tenth of the time needs several times the replicas.
+    # The same rate in bursts of a twentieth of the time needs several times the replicas.
     assert replayed.replicas is not None
     assert smooth.replicas is not None
     assert replayed.replicas >= 3 * smooth.replicas

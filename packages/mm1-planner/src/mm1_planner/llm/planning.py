@@ -89,9 +89,10 @@ class LlmPlan:
         if not self.feasible or self.simulated is None:
             return f"INFEASIBLE: {self.reason}"
         kept = ", ".join(f"{slo} measured {value:.4g}" for slo, value, _ in self.slos)
-        sentences = [f"{self.replicas} replicas keep {kept}"]
+        who = "1 replica keeps" if self.replicas == 1 else f"{self.replicas} replicas keep"
+        sentences = [f"{who} {kept}"]
         missed = [f"{slo} {value:.4g}" for slo, _, value in self.slos if value > slo.limit_s]
-        if missed:
+        if missed and self.fewer is not None:
             sentences.append(f"with {(self.replicas or 0) - 1}: " + ", ".join(missed))
         if self.cliff_rate_per_s is not None:
             rate, share = self.cliff_rate_per_s, self.cliff_rate_per_s / self.arrival_rate_per_s
