@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -411,6 +412,46 @@ def audit(
         tables=[Table(f"Hazards of {subject}", headers, lines)] if lines else [],
         notes=[f"{count} hazards in {report.operations} {judged}."],
         over_limit=over if max_hazards is not None and count > max_hazards else None,
+    )
+
+
+@command(
+    app,
+    examples=[
+        "stable-ops sampling logits.npy --top-p 0.9",
+        "stable-ops sampling logits.npy --temperature 0.7 --top-k 50 --top-p 0.95 --min-p 0.05 --json",
+    ],
+)
+def sampling(
+    logits: Annotated[
+        Path, typer.Argument(metavar="LOGITS", help="A .npy file of logits, shape (..., vocabulary).")
+    ],
+    temperature: Annotated[float, typer.Option(help="Above 0.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="Keep that many. [default: all]")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Keep that share of the mass. [default: all]")] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Keep from that share of the largest probability on. [default: all]")
+    ] = None,
+    first: Annotated[int, typer.Option(min=1, help="Tokens to print of each row.")] = 10,
+) -> Report:
+    """What temperature, top-k, top-p and min-p leave of a distribution: tokens, mass, entropy."""
+    from stable_ops.ops.sampling import truncation_report
+    from stable_ops.ops.sampling.files import read_logits
+
+    reports = truncation_report(
+        read_logits(logits), temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
+    )
+    rows = [{"row": i, **report.to_dict(first=first)} for i, report in enumerate(reports)]
+    names = ["row", "support", "vocabulary", "mass_kept", "entropy_nats", "effective_support", "limited_by"]
+    return Report(
+        fields={"rows": rows},
+        tables=[
+            Table(
+                "Truncated distributions",
+                [*(name.replace("_", " ") for name in names), "first tokens"],
+                [[*(row[name] for name in names), " ".join(map(str, row["tokens"]))] for row in rows],
+            )
+        ],
     )
 
 

@@ -22,6 +22,8 @@ from stable_ops.ops.triton.sampling_whole import DONE, REFUSED, whole_row
 
 # Draws from long rows that share scratch memory at a time, 140 KiB each.
 _DRAWS = 1024
+# Elements among which a token is found by comparing each with each.
+FEW = 256
 _COLUMNS = ("temperature", "top_p", "min_p", "top_k", "seed", "offset")
 
 
@@ -30,11 +32,12 @@ class Sizes:
     """Elements: `short` rows get one program, longer ones one for each `piece`, a `sample` and two lists."""
 
     short: int = 8192
-    piece: int = 8192
+    piece: int = 4096
     sample: int = 2048
     list: int = 8192
 
 
+# What suits a GPU; the tests of the logic take smaller ones.
 LARGE = Sizes()
 
 
@@ -55,14 +58,13 @@ def sample(logits: Any, options: dict[str, Any], *, size: int | None, check: boo
     return tokens.reshape(shape if size is None else (*shape, size))
 
 
-def launch(
-    rows: Any, packed: Any, *, own_stream: bool, filtered: bool, size: int = 1, sizes: Sizes = LARGE
-) -> tuple[Any, Any]:
+def launch(rows: Any, packed: Any, *, own_stream: bool, filtered: bool, size: int = 1) -> tuple[Any, Any]:
     """Tokens and what became of them, both of shape (rows * size,), without waiting for the device.
 
     `packed` holds the options in the columns temperature, top_p, min_p (the bits of float64), top_k, seed,
     offset (int64), in one row for all or one for each; `filtered` says that top_k or min_p may act.
     """
+    sizes = LARGE
     draws = rows.shape[0] * size
     tokens = torch.empty(draws, dtype=torch.int64, device=rows.device)
     status = torch.empty(draws, dtype=torch.int32, device=rows.device)
@@ -97,11 +99,13 @@ class _Task:
 
 def _whole_rows(task: _Task, *, left: bool) -> None:
     """A program for each draw; with `left` it works on pending ones alone."""
-    n = task.rows.shape[1]
-    tile = min(1024, max(64, 1 << (n - 1).bit_length()))
-    whole_row[(task.tokens.numel(),)](
-        task.rows, task.rows.stride(0), n, task.size, task.begin, task.packed, task.tokens, task.status,
-        task.per_row, task.own_stream, left, tile, num_warps=max(1, tile // 64),
+    n, draws = task.rows.shape[1], task.tokens.numel()
+    threads = min(512, max(32, 1 << (-(-n // 4) - 1).bit_length()))
+    height = 1 if n <= 4 * threads else 4
+    few = torch.empty(draws, FEW + 1, dtype=torch.int64, device=task.rows.device)
+    whole_row[(draws,)](
+        task.rows, task.rows.stride(0), n, task.size, task.begin, task.packed, few, task.tokens, task.status,
+        task.per_row, task.own_stream, left, FEW, height, threads, num_warps=threads // 32,
     )  # fmt: skip
 
 
@@ -109,41 +113,36 @@ def _share_rows(task: _Task, sizes: Sizes) -> None:
     """Long rows, a piece to a program."""
     n, draws, device = task.rows.shape[1], task.tokens.numel(), task.rows.device
     pieces = -(-n // sizes.piece)
-    width = 1 << (pieces - 1).bit_length()
-    sample = torch.empty(draws, sizes.sample, dtype=torch.float32, device=device)
+    width = max(2, 1 << (pieces - 1).bit_length())
     points = torch.empty(draws, POINTS.value, dtype=torch.float32, device=device)
-    counters = torch.empty(draws, 2, dtype=torch.int32, device=device)
+    counters = torch.empty(draws, 32, dtype=torch.int32, device=device)
     peaks = torch.empty(draws, pieces, dtype=torch.float32, device=device)
     masses = torch.empty(draws, pieces, 2 * POINTS.value, dtype=torch.float32, device=device)
-    exact = torch.empty(draws, pieces, 3, dtype=torch.float64, device=device)
+    exact = torch.empty(draws, pieces, 4, dtype=torch.float64, device=device)
     ends = torch.empty(draws, 4, dtype=torch.float32, device=device)
     lists = torch.empty(draws, 4, sizes.list, dtype=torch.int32, device=device)
+    few = torch.empty(draws, FEW + 1, dtype=torch.int64, device=device)
     row = (task.rows, task.rows.stride(0), n, task.size, task.begin)
     forms = {"PER_ROW": task.per_row, "FILTERED": task.filtered}
-    own = {"OWN_STREAM": task.own_stream}
-    plan[(draws,)](
-        *row,
-        task.packed,
-        sample,
-        points,
-        counters,
-        **forms,
-        **own,
-        SAMPLE=sizes.sample,
-        LIST=sizes.list,
-        num_warps=8,
-    )
+    more = forms | {"OWN_STREAM": task.own_stream, "LIST": sizes.list}
+    plan[(draws,)](*row, task.packed, points, counters, **more, **_shape(sizes.sample, 8))
     survey[(draws * pieces,)](
-        *row, pieces, task.packed, points, peaks, masses, **forms, PIECE=sizes.piece, num_warps=8
-    )  # fmt: skip
+        *row, pieces, task.packed, points, peaks, masses, **forms, **_shape(sizes.piece, 8)
+    )
     collect[(draws * pieces,)](
-        *row, pieces, task.packed, points, peaks, masses, exact, ends, counters, lists, **forms, **own,
-        LIST=sizes.list, PIECE=sizes.piece, PIECES=width, num_warps=16,
+        *row, pieces, task.packed, points, peaks, masses, exact, ends, counters, lists, **more, PIECES=width,
+        **_shape(sizes.piece, 8),
     )  # fmt: skip
     conclude[(draws,)](
-        n, task.size, task.begin, pieces, task.packed, peaks, exact, ends, counters, lists, task.tokens,
-        task.status, **forms, **own, LIST=sizes.list, PIECES=width, TILE=1024, num_warps=16,
+        n, task.size, task.begin, pieces, task.packed, peaks, exact, ends, counters, lists, few, task.tokens,
+        task.status, **more, PIECES=width, FEW=FEW, **_shape(min(sizes.list, 2048), 8),
     )  # fmt: skip
+
+
+def _shape(elements: int, warps: int) -> dict[str, int]:
+    """So many elements to a program: a thread holds four neighbours in each of HEIGHT rows."""
+    warps = max(1, min(warps, elements // 128))
+    return {"HEIGHT": elements // (128 * warps), "THREADS": 32 * warps, "num_warps": warps}
 
 
 def _pack(

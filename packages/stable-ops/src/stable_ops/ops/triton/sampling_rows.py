@@ -20,9 +20,11 @@ import triton.language as tl
 from stable_ops.ops.triton.sampling_search import (
     MARGIN,
     POINTS,
+    all_of,
     exponent_scale,
-    find_equal,
+    of_threads,
     read,
+    tile,
     weigh,
 )
 from stable_ops.ops.triton.sampling_whole import (
@@ -54,82 +56,150 @@ def _draw_of(options_ptr, row, number, PER_ROW: tl.constexpr, OWN_STREAM: tl.con
 
 
 @triton.jit
-def _deviation(weights, sums, rank, place, total):
-    """The standard error, in ranks, of the rank where a share of the mass is reached."""
-    share = tl.sum(tl.where(place == rank, sums, 0.0), axis=0) / total
-    weight = tl.sum(tl.where(place == rank, weights, 0.0), axis=0)
-    squares = weights * weights
-    head = tl.sum(tl.where(place <= rank, squares, 0.0), axis=0)
-    tail = tl.sum(tl.where(place > rank, squares, 0.0), axis=0)
+def _found(x, weights, target, low, high, ROUNDS: tl.constexpr, THREADS: tl.constexpr):
+    """Roughly the largest t with A(x >= t) >= target: so many times a sixteenth of [low, high)."""
+    for _ in tl.static_range(ROUNDS):
+        step = (high - low) / POINTS
+        masses = tl.sum(float_points(x, weights, low, step, THREADS), axis=0)
+        reached = tl.maximum(tl.sum((masses >= target).to(tl.int32), axis=0), 1)
+        low = low + step * (reached - 1)
+        high = low + step
+    return low
+
+
+@triton.jit
+def _float1(x, weight, low, step, K: tl.constexpr):
+    return of_threads(tl.where(x >= low + step * K, weight, 0.0))
+
+
+@triton.jit
+def _float2(x, weight, low, step, K: tl.constexpr):
+    return tl.join(_float1(x, weight, low, step, K), _float1(x, weight, low, step, K + 8))
+
+
+@triton.jit
+def _float4(x, weight, low, step, K: tl.constexpr):
+    return tl.join(_float2(x, weight, low, step, K), _float2(x, weight, low, step, K + 4))
+
+
+@triton.jit
+def _float8(x, weight, low, step, K: tl.constexpr):
+    return tl.join(_float4(x, weight, low, step, K), _float4(x, weight, low, step, K + 2))
+
+
+@triton.jit
+def float_points(x, weight, low, step, THREADS: tl.constexpr):
+    """As `above_points`, for float32 numbers."""
+    joined = tl.join(_float8(x, weight, low, step, 0), _float8(x, weight, low, step, 1))
+    return tl.reshape(joined, [THREADS, POINTS])
+
+
+@triton.jit
+def _deviation(x, weights, squares, at, width, total):
+    """The standard error of the place where a share of the mass is reached, from the sample's own masses."""
+    share = all_of(tl.where(x >= at, weights, 0.0)) / total
+    head = all_of(tl.where(x >= at, squares, 0.0))
+    tail = all_of(tl.where(x < at, squares, 0.0))
+    near = all_of(tl.where(tl.abs(x - at) < width, weights, 0.0))
     variance = (1 - share) * (1 - share) * head + share * share * tail
-    return tl.minimum(tl.sqrt(variance) / tl.maximum(weight, 1e-30), 1e6)
+    return 2 * width * tl.sqrt(variance) / tl.maximum(near, 1e-30 * total)
 
 
 @triton.jit
 def plan(
-    x_ptr, stride, n, size, begin, options_ptr, sorted_ptr, points_ptr, counters_ptr, PER_ROW: tl.constexpr,
-    OWN_STREAM: tl.constexpr, FILTERED: tl.constexpr, SAMPLE: tl.constexpr, LIST: tl.constexpr,
+    x_ptr, stride, n, size, begin, options_ptr, points_ptr, counters_ptr, PER_ROW: tl.constexpr,
+    OWN_STREAM: tl.constexpr, FILTERED: tl.constexpr, LIST: tl.constexpr, HEIGHT: tl.constexpr,
+    THREADS: tl.constexpr,
 ):  # fmt: skip
-    """Thresholds for each draw, shape (draws, POINTS), and two empty lists."""
+    """Thresholds for each draw, shape (draws, POINTS), the sample's largest first; and counters at zero."""
     program = tl.program_id(0)
     row, number = (begin + program) // size, (begin + program) % size
     temperature, top_p, u = _draw_of(options_ptr, row, number, PER_ROW, OWN_STREAM)
-    place = tl.arange(0, SAMPLE)
-    step = n // (SAMPLE // RUN)
-    x = tl.load(x_ptr + row.to(tl.int64) * stride + (place // RUN) * step + place % RUN).to(tl.float32)
-    x = tl.sort(tl.where(x == x, x, -float("inf")), descending=True)
+    sample = 4 * HEIGHT * THREADS
+    # Runs of RUN neighbours, evenly spread; written so that the compiler sees that a thread's four adjoin.
+    t = tl.arange(0, THREADS)[None, :, None]
+    run = tl.arange(0, HEIGHT)[:, None, None] * (THREADS // 2) + t // 2
+    place = run * (n // sample) * RUN + (t % 2) * 4 + tl.arange(0, 4)[None, None, :]
+    x = tl.load(x_ptr + row.to(tl.int64) * stride + place).to(tl.float32)
+    x = tl.where((x > -_HUGE) & (x < _HUGE), x, -_HUGE)
+    peak = tl.max(x)
+    least = tl.maximum(tl.min(tl.where(x > -_HUGE, x, peak)), peak - 3e38)
+    peak = tl.where(peak > -_HUGE, peak, 0.0)
     j = tl.arange(0, POINTS)
     if FILTERED:
-        # By rank alone: the longest list that fits will be taken.
-        deepest = tl.minimum(SAMPLE - 1, LIST * 3 // 2 * SAMPLE // n)
-        rank = deepest * (j + 1) // POINTS
+        # A little more than the longest list that fits.
+        one = tl.where(x > -_HUGE, 1.0, 0.0)
+        low = _found(x, one, 1.2 * LIST * sample / n, least, peak, 2, THREADS)
+        points = peak - (peak - low) / POINTS * j
     else:
         scale = exponent_scale(temperature).to(tl.float32)
-        weights = tl.exp2(tl.maximum((x - tl.max(x, axis=0)) * scale, -100.0))
-        sums = tl.cumsum(weights, axis=0)
-        total = tl.max(sums, axis=0)
-        p_rank = tl.sum((sums < top_p.to(tl.float32) * total).to(tl.int32), axis=0)
-        u_rank = tl.sum((sums < (u * top_p).to(tl.float32) * total).to(tl.int32), axis=0)
-        p_step = 1.0 + 0.7 * _deviation(weights, sums, p_rank, place, total)
-        u_step = 1.0 + 0.7 * _deviation(weights, sums, u_rank, place, total)
-        # Six for the case that the sample misleads, five around each border.
-        around = tl.where(j < 11, j - 8, j - 13)
-        off = around * tl.abs(around) * tl.where(j < 11, p_step, u_step)
-        near = tl.where(j < 11, p_rank, u_rank) + tl.minimum(tl.maximum(off, -1.0 * SAMPLE), 1.0 * SAMPLE).to(
-            tl.int32
-        )
-        rank = tl.where(j < 6, (1 << (2 * j)) - 1, near)
-    rank = tl.minimum(tl.maximum(rank, 0), SAMPLE - 1)
-    tl.store(sorted_ptr + program * SAMPLE + place, x)
-    tl.debug_barrier()
-    tl.store(points_ptr + program * POINTS + j, tl.load(sorted_ptr + program * SAMPLE + rank))
-    tl.store(counters_ptr + program * 2 + tl.arange(0, 2), tl.zeros([2], tl.int32))
+        weights = tl.where(x > -_HUGE, tl.exp2(tl.maximum((x - peak) * scale, -100.0)), 0.0)
+        squares = weights * weights
+        total = all_of(weights)
+        # Below it a sample of this size holds next to nothing.
+        least = tl.maximum(least, peak - 60.0 / scale)
+        p_at = _found(x, weights, top_p.to(tl.float32) * total, least, peak, 2, THREADS)
+        u_at = _found(x, weights, (u * top_p).to(tl.float32) * total, least, peak, 2, THREADS)
+        width = tl.maximum((peak - least) / 32, 1e-30)
+        p_off = _deviation(x, weights, squares, p_at, width, total)
+        u_off = _deviation(x, weights, squares, u_at, width, total)
+        # Seven around each of the two, and two for a sample that misleads: its largest, and far below.
+        k = tl.where(j < 9, j - 5, j - 12).to(tl.float32)
+        off = (0.5 * k + 0.05 * k * k * k) * tl.where(j < 9, p_off, u_off)
+        points = tl.where(j < 9, p_at, u_at) + tl.minimum(tl.maximum(off, -1e30), 1e30)
+        points = tl.where(j == 1, p_at - 0.25 * (peak - p_at), points)
+    points = tl.where(j == 0, peak, points)
+    tl.store(points_ptr + program * POINTS + j, tl.where(points == points, points, 0.0))
+    # Apart by a sector each, so that lists do not wait for one another.
+    tl.store(counters_ptr + program * 32 + tl.arange(0, 32), tl.zeros([32], tl.int32))
+
+
+@triton.jit
+def _at1(x, weight, points_ptr, K: tl.constexpr):
+    return of_threads(tl.where(x >= tl.load(points_ptr + K), weight, 0.0))
+
+
+@triton.jit
+def _at2(x, weight, points_ptr, K: tl.constexpr):
+    return tl.join(_at1(x, weight, points_ptr, K), _at1(x, weight, points_ptr, K + 8))
+
+
+@triton.jit
+def _at4(x, weight, points_ptr, K: tl.constexpr):
+    return tl.join(_at2(x, weight, points_ptr, K), _at2(x, weight, points_ptr, K + 4))
+
+
+@triton.jit
+def _at8(x, weight, points_ptr, K: tl.constexpr):
+    return tl.join(_at4(x, weight, points_ptr, K), _at4(x, weight, points_ptr, K + 2))
 
 
 @triton.jit
 def survey(
     x_ptr, stride, n, size, begin, pieces, options_ptr, points_ptr, peaks_ptr, masses_ptr,
-    PER_ROW: tl.constexpr, FILTERED: tl.constexpr, PIECE: tl.constexpr,
+    PER_ROW: tl.constexpr, FILTERED: tl.constexpr, HEIGHT: tl.constexpr, THREADS: tl.constexpr,
 ):  # fmt: skip
     """Of each piece the largest element and, above each threshold, the mass, or with FILTERED the count."""
     program = tl.program_id(0)
     draw, piece = program // pieces, program % pieces
     row = (begin + draw) // size
+    x = read(x_ptr + row.to(tl.int64) * stride, piece * (4 * HEIGHT * THREADS) + tile(HEIGHT, THREADS), n)
     scale = exponent_scale(usable(options_of(options_ptr, row, PER_ROW)[0])).to(tl.float32)
-    place = piece * PIECE + tl.arange(0, PIECE)
-    x = read(x_ptr + row.to(tl.int64) * stride, place, n)
-    bad = tl.max((x != x).to(tl.int32), axis=0)
-    tl.store(peaks_ptr + program, tl.where(bad > 0, float("nan"), tl.max(x, axis=0)))
-    near = tl.load(points_ptr + draw * POINTS)
-    near = tl.where((near > -float("inf")) & (near < float("inf")), near, 0.0)
-    weights = (x == x).to(tl.float32) if FILTERED else tl.exp2(tl.minimum((x - near) * scale, 60.0))
+    thresholds = points_ptr + draw * POINTS
+    near = tl.load(thresholds)
+    if FILTERED:
+        weights = tl.where(x > -float("inf"), 1.0, 0.0)
+    else:
+        weights = tl.exp2(tl.minimum((x - near) * scale, 60.0))
+    joined = tl.join(_at8(x, weights, thresholds, 0), _at8(x, weights, thresholds, 1))
+    found = tl.sum(tl.reshape(joined, [THREADS, POINTS]), axis=0)
     j = tl.arange(0, POINTS)
-    found = tl.zeros([POINTS], tl.float32)
-    for i in tl.static_range(POINTS):
-        threshold = tl.load(points_ptr + draw * POINTS + i)
-        found = tl.where(j == i, tl.sum(tl.where(x >= threshold, weights, 0.0), axis=0), found)
     tl.store(masses_ptr + program * 2 * POINTS + j, found)
-    tl.store(masses_ptr + program * 2 * POINTS + POINTS, tl.sum(weights, axis=0))
+    tl.store(masses_ptr + program * 2 * POINTS + POINTS, all_of(weights))
+    # -2^24 for a NaN, which no maximum would keep.
+    bad = tl.max(tl.max(tl.max((x != x).to(tl.int32), axis=2), axis=0), axis=0)
+    top = tl.max(tl.max(tl.max(x, axis=2), axis=0), axis=0)
+    tl.store(peaks_ptr + program, tl.where(bad > 0, float("nan"), top))
 
 
 @triton.jit
@@ -151,9 +221,8 @@ def _brackets(points, masses, total, top_p, u):
 @triton.jit
 def _append(x, place, chosen, list_ptr, counter_ptr, LIST: tl.constexpr):
     """Append the chosen elements to a list, in any order; the counter also counts those that do not fit."""
-    order = tl.cumsum(chosen.to(tl.int32), axis=0)
-    start = tl.atomic_add(counter_ptr, tl.max(order, axis=0))
-    spot = start + order - 1
+    one = tl.full(place.shape, 1, tl.int32)
+    spot = tl.atomic_add(counter_ptr + tl.zeros_like(place), one, mask=chosen, sem="relaxed")
     fits = chosen & (spot < LIST)
     tl.store(list_ptr + spot, x.to(tl.int32, bitcast=True), mask=fits)
     tl.store(list_ptr + LIST + spot, place, mask=fits)
@@ -172,44 +241,48 @@ def _peak_of_pieces(peaks_ptr, draw, pieces, PIECES: tl.constexpr):
 def collect(
     x_ptr, stride, n, size, begin, pieces, options_ptr, points_ptr, peaks_ptr, masses_ptr, exact_ptr,
     ends_ptr, counters_ptr, lists_ptr, PER_ROW: tl.constexpr, OWN_STREAM: tl.constexpr,
-    FILTERED: tl.constexpr, LIST: tl.constexpr, PIECE: tl.constexpr, PIECES: tl.constexpr,
+    FILTERED: tl.constexpr, LIST: tl.constexpr, PIECES: tl.constexpr, HEIGHT: tl.constexpr,
+    THREADS: tl.constexpr,
 ):  # fmt: skip
     """Exact masses of each piece, of all of it and above either pair of thresholds; the two lists."""
     program = tl.program_id(0)
     draw, piece = program // pieces, program % pieces
     row, number = (begin + draw) // size, (begin + draw) % size
+    place = piece * (4 * HEIGHT * THREADS) + tile(HEIGHT, THREADS)
+    x = read(x_ptr + row.to(tl.int64) * stride, place, n)
     peak = _peak_of_pieces(peaks_ptr, draw, pieces, PIECES)
     if (peak > -float("inf")) & (peak < float("inf")):
         temperature, top_p, u = _draw_of(options_ptr, row, number, PER_ROW, OWN_STREAM)
         scale = exponent_scale(temperature)
         j = tl.arange(0, POINTS)
-        s = tl.arange(0, PIECES)[:, None]
+        s = tl.arange(0, PIECES)
         rows = masses_ptr + (draw * pieces + s) * 2 * POINTS
-        masses = tl.sum(tl.load(rows + j[None, :], mask=s < pieces, other=0.0), axis=0)
+        masses = tl.sum(tl.load(rows[:, None] + j[None, :], mask=s[:, None] < pieces, other=0.0), axis=0)
         points = tl.load(points_ptr + draw * POINTS + j)
         if FILTERED:
             p_high = tl.full((), _HUGE, tl.float32)
             p_low = tl.min(tl.where(masses <= LIST, points, _HUGE), axis=0)
             u_high, u_low = p_high, p_high
         else:
-            total = tl.sum(tl.load(rows + POINTS, mask=s < pieces, other=0.0))
+            total = tl.sum(tl.load(rows + POINTS, mask=s < pieces, other=0.0), axis=0)
             p_high, p_low, u_high, u_low = _brackets(points, masses, total, top_p, u)
-        place = piece * PIECE + tl.arange(0, PIECE)
-        x = read(x_ptr + row.to(tl.int64) * stride, place, n)
-        weights = weigh(x, peak, scale)
-        exact = exact_ptr + program * 3
-        tl.store(exact, tl.sum(weights, axis=0))
         lists = lists_ptr + draw.to(tl.int64) * 4 * LIST
         if FILTERED:
-            _append(x, place, x >= p_low, lists, counters_ptr + draw * 2, LIST)
+            _append(x, place, x >= p_low, lists, counters_ptr + draw * 32, LIST)
         else:
-            tl.store(exact + 1, tl.sum(tl.where(x >= p_high, weights, 0.0), axis=0))
-            tl.store(exact + 2, tl.sum(tl.where(x >= u_high, weights, 0.0), axis=0))
             if top_p < 1:
-                _append(x, place, (x >= p_low) & (x < p_high), lists, counters_ptr + draw * 2, LIST)
+                _append(x, place, (x >= p_low) & (x < p_high), lists, counters_ptr + draw * 32, LIST)
             _append(
-                x, place, (x >= u_low) & (x < u_high), lists + 2 * LIST, counters_ptr + draw * 2 + 1, LIST
+                x, place, (x >= u_low) & (x < u_high), lists + 2 * LIST, counters_ptr + draw * 32 + 16, LIST
             )
+        weights = weigh(x, peak, scale)
+        whole = of_threads(weights)
+        above_p = of_threads(tl.where(x >= p_high, weights, 0.0))
+        above_u = of_threads(tl.where(x >= u_high, weights, 0.0))
+        pairs = tl.join(tl.join(whole, above_p), tl.join(above_u, whole))
+        sums = tl.sum(tl.reshape(pairs, [THREADS, 4]), axis=0)
+        # In the order whole, above_u, above_p, whole.
+        tl.store(exact_ptr + program * 4 + tl.arange(0, 4), sums)
         if piece == 0:
             ends = ends_ptr + draw * 4
             tl.store(ends, p_high)
@@ -220,9 +293,9 @@ def collect(
 
 @triton.jit
 def conclude(
-    n, size, begin, pieces, options_ptr, peaks_ptr, exact_ptr, ends_ptr, counters_ptr, lists_ptr, tokens_ptr,
-    status_ptr, PER_ROW: tl.constexpr, OWN_STREAM: tl.constexpr, FILTERED: tl.constexpr,
-    LIST: tl.constexpr, PIECES: tl.constexpr, TILE: tl.constexpr,
+    n, size, begin, pieces, options_ptr, peaks_ptr, exact_ptr, ends_ptr, counters_ptr, lists_ptr, few_ptr,
+    tokens_ptr, status_ptr, PER_ROW: tl.constexpr, OWN_STREAM: tl.constexpr, FILTERED: tl.constexpr,
+    LIST: tl.constexpr, PIECES: tl.constexpr, FEW: tl.constexpr, HEIGHT: tl.constexpr, THREADS: tl.constexpr,
 ):  # fmt: skip
     """The token of each draw from its lists."""
     draw = tl.program_id(0)
@@ -231,36 +304,37 @@ def conclude(
     token = tl.full((), -1, tl.int64)
     status = tl.full((), REFUSED, tl.int32)
     if (peak > -float("inf")) & (peak < float("inf")):
+        few = few_ptr + draw.to(tl.int64) * (FEW + 1)
         s = tl.arange(0, PIECES)
-        exact = exact_ptr + (draw * pieces + s) * 3
+        exact = exact_ptr + (draw * pieces + s) * 4
         total = tl.sum(tl.load(exact, mask=s < pieces, other=0.0), axis=0)
         lists = lists_ptr + draw.to(tl.int64) * 4 * LIST
         ends = ends_ptr + draw * 4
-        first_count = tl.load(counters_ptr + draw * 2)
-        second_count = tl.load(counters_ptr + draw * 2 + 1)
+        first_count = tl.load(counters_ptr + draw * 32)
         if FILTERED:
             token, status = answer(
                 lists.to(tl.pointer_type(tl.float32)), lists + LIST, tl.minimum(first_count, LIST), n,
-                ordered_one(tl.load(ends + 1)), peak, total, options_ptr, row, number, PER_ROW, OWN_STREAM,
-                True, TILE,
+                ordered_one(tl.load(ends + 1)), peak, total, options_ptr, row, number, few, PER_ROW,
+                OWN_STREAM, True, FEW, HEIGHT, THREADS,
             )  # fmt: skip
             status = tl.where(first_count > LIST, PENDING, status)
         else:
+            second_count = tl.load(counters_ptr + draw * 32 + 16)
             temperature, top_p, u = _draw_of(options_ptr, row, number, PER_ROW, OWN_STREAM)
             given = options_of(options_ptr, row, PER_ROW)[0]
             scale = exponent_scale(temperature)
-            p_base = tl.sum(tl.load(exact + 1, mask=s < pieces, other=0.0), axis=0)
-            u_base = tl.sum(tl.load(exact + 2, mask=s < pieces, other=0.0), axis=0)
+            u_base = tl.sum(tl.load(exact + 1, mask=s < pieces, other=0.0), axis=0)
+            p_base = tl.sum(tl.load(exact + 2, mask=s < pieces, other=0.0), axis=0)
             margin = total * MARGIN
             undecided = (given != 0) & (given != temperature)
-            pending = False & undecided
+            pending = undecided & False
             kept = total
             if top_p < 1:
                 target = top_p * total
-                value, rank, first, kept, spare, everything = reach(
-                    lists.to(tl.pointer_type(tl.float32)), lists + LIST, tl.minimum(first_count, LIST),
-                    ordered_one(tl.load(ends + 1)), ordered_one(tl.load(ends)), target, p_base, peak,
-                    scale, True, TILE,
+                token, kept, spare, everything = reach(
+                    lists.to(tl.pointer_type(tl.float32)), lists + LIST, tl.minimum(first_count, LIST), n,
+                    ordered_one(tl.load(ends + 1)), ordered_one(tl.load(ends)), target, p_base, peak, scale,
+                    few, True, FEW, HEIGHT, THREADS,
                 )  # fmt: skip
                 undecided = undecided | (spare <= margin)
                 pending = (first_count > LIST) | (target > everything - margin)
@@ -271,19 +345,14 @@ def conclude(
             count = tl.where(in_first, first_count, second_count)
             base = tl.where(in_first, p_base, u_base)
             chosen = lists + which * 2 * LIST
-            value, rank, first, kept, spare, everything = reach(
-                chosen.to(tl.pointer_type(tl.float32)), chosen + LIST, tl.minimum(count, LIST),
+            token, kept, spare, everything = reach(
+                chosen.to(tl.pointer_type(tl.float32)), chosen + LIST, tl.minimum(count, LIST), n,
                 ordered_one(tl.load(ends + 2 * which + 1)), ordered_one(tl.load(ends + 2 * which)), target,
-                base, peak, scale, True, TILE,
+                base, peak, scale, few, True, FEW, HEIGHT, THREADS,
             )  # fmt: skip
             undecided = undecided | (spare <= margin)
             pending = pending | (count > LIST) | (target > everything - margin)
             pending = pending | ((base > 0) & (target < base + margin))
-            if not pending:
-                token = find_equal(
-                    chosen.to(tl.pointer_type(tl.float32)), chosen + LIST, count, n, value, first,
-                    rank.to(tl.int64), True, TILE,
-                )  # fmt: skip
             status = tl.where(pending, PENDING, tl.where(undecided, UNDECIDED, DONE))
     tl.store(tokens_ptr + draw, token)
     tl.store(status_ptr + draw, status)

@@ -12,14 +12,18 @@ from stable_ops.ops.triton.sampling_search import (
     COLDEST,
     HOTTEST,
     MARGIN,
-    equals_of,
     exponent_scale,
     find_equal,
-    find_value,
+    first_of_few,
     from_ordered,
+    gather,
     mass_from,
+    narrow,
+    of_threads,
     ordered,
     peak_of,
+    read,
+    tile,
     weigh,
 )
 
@@ -67,13 +71,16 @@ def uniform(seed, offset, stream, number):
 @triton.jit
 def rank_among(target, above, weight, count):
     """Which of `count` equal tokens, each of that weight, brings the mass from `above` to the target."""
-    exact = (target - above) / weight
-    rank = tl.minimum(tl.maximum(tl.ceil(exact), 1.0), count.to(tl.float64))
-    # How far the target is from the masses that this token and the one before it reach.
-    spare = tl.minimum(
-        (rank - exact) * weight, tl.where(above + rank <= 1.0, float("inf"), (exact - rank + 1) * weight)
-    )
-    return rank, spare
+    rank = tl.ceil((target - above) / weight)
+    return tl.minimum(tl.maximum(rank, 1.0), count.to(tl.float64))
+
+
+@triton.jit
+def spare_of(target, reached, weight):
+    """How far the target is from the mass that a token reaches and from that before it."""
+    before = reached - weight
+    # The first token of all reaches whatever is asked: nothing is before it.
+    return tl.minimum(reached - target, tl.where(before < 0.5, float("inf"), target - before))
 
 
 @triton.jit
@@ -90,43 +97,54 @@ def ordered_one(x):
 
 
 @triton.jit
-def min_p_mass(x_ptr, n, min_p, peak, scale, TILE: tl.constexpr):
-    """Count and mass of what min-p keeps, and whether a token is too near its border."""
+def min_p_mass(x_ptr, n, min_p, peak, scale, HEIGHT: tl.constexpr, THREADS: tl.constexpr):
+    """The mass of what min-p keeps, and whether a token is too near its border."""
     border = tl.log2(min_p)
-    mass = tl.zeros([TILE], tl.float64)
-    near = tl.zeros([TILE], tl.int32)
-    for start in range(0, n, TILE):
-        place = start + tl.arange(0, TILE)
-        x = tl.load(x_ptr + place, mask=place < n, other=-float("inf")).to(tl.float32)
+    place = tile(HEIGHT, THREADS)
+    mass = tl.zeros([THREADS], tl.float64)
+    near = tl.zeros([THREADS], tl.int32)
+    for start in range(0, n, 4 * HEIGHT * THREADS):
+        x = read(x_ptr, start + place, n)
         y = (x.to(tl.float64) - peak.to(tl.float64)) * scale
         at_peak = x == peak
-        mass += tl.where((y >= border) | at_peak, weigh(x, peak, scale), 0.0)
-        near |= ((tl.abs(y - border) <= MARGIN * (1.0 + tl.abs(border))) & ~at_peak).to(tl.int32)
-    return tl.sum(mass, axis=0), tl.max(near, axis=0)
+        mass += of_threads(tl.where((y >= border) | at_peak, weigh(x, peak, scale), 0.0))
+        close = (tl.abs(y - border) <= MARGIN * (1.0 + tl.abs(border))) & ~at_peak
+        near += of_threads(close.to(tl.int32))
+    return tl.sum(mass, axis=0), tl.sum(near, axis=0)
 
 
 @triton.jit
 def reach(
-    x_ptr, index_ptr, n, low, high, target, base, peak, scale, LISTED: tl.constexpr, TILE: tl.constexpr
+    x_ptr, index_ptr, n, limit, low, high, target, base, peak, scale, few_ptr, LISTED: tl.constexpr,
+    FEW: tl.constexpr, HEIGHT: tl.constexpr, THREADS: tl.constexpr,
 ):  # fmt: skip
     """The first token, in order, whose mass reaches the target.
 
-    Its value, its rank among equals, the least index of those, the mass it reaches, how far the target is
-    from the masses beside it, and the mass of all elements.
+    Its index, the mass it reaches, how far the target is from the masses beside it, and the mass of all
+    elements.
     """
     # Not above the largest element, where a target of 0 holds too.
     high = tl.minimum(high, ordered_one(peak) + 1)
-    value, above, everything = find_value(x_ptr, n, low, high, target, base, peak, scale, False, TILE)
-    weight = weight_of(value, peak, scale)
-    count, first = equals_of(x_ptr, index_ptr, n, value, LISTED, TILE)
-    rank, spare = rank_among(target, above, weight, count)
-    return value, rank, first, above + rank * weight, spare, everything
+    low, high, above, inside, everything = narrow(
+        x_ptr, n, low, high, target, base, peak, scale, False, FEW, HEIGHT, THREADS
+    )
+    if inside <= FEW:
+        gather(x_ptr, index_ptr, n, low, high, few_ptr, LISTED, FEW, HEIGHT, THREADS)
+        index, value, reached = first_of_few(few_ptr, target, above, peak, scale, FEW)
+        weight = weight_of(value, peak, scale)
+    else:
+        weight = weight_of(low, peak, scale)
+        rank = rank_among(target, above, weight, inside)
+        reached = above + rank * weight
+        index = find_equal(x_ptr, index_ptr, n, limit, low, rank.to(tl.int64), LISTED, HEIGHT, THREADS)
+    return index, reached, spare_of(target, reached, weight), everything
 
 
 @triton.jit
 def answer(
-    x_ptr, index_ptr, n, limit, least, peak, total, options_ptr, row, number, PER_ROW: tl.constexpr,
-    OWN_STREAM: tl.constexpr, LISTED: tl.constexpr, TILE: tl.constexpr,
+    x_ptr, index_ptr, n, limit, least, peak, total, options_ptr, row, number, few_ptr, PER_ROW: tl.constexpr,
+    OWN_STREAM: tl.constexpr, LISTED: tl.constexpr, FEW: tl.constexpr, HEIGHT: tl.constexpr,
+    THREADS: tl.constexpr,
 ):  # fmt: skip
     """The token and what became of it, from elements that hold all of the row that matters.
 
@@ -142,30 +160,31 @@ def answer(
     margin = total * MARGIN
     undecided = clamped
     pending = clamped & False
-    high = tl.full((), 0x7F800000, tl.int32)
+    high = ordered_one(peak) + 1
     nothing = total * 0
     kept = total
     if top_k < limit:
         wanted = top_k.to(tl.float64)
-        value, above, everything = find_value(x_ptr, n, least, high, wanted, nothing, peak, scale, True, TILE)
+        found = narrow(x_ptr, n, least, high, wanted, nothing, peak, scale, True, 0, HEIGHT, THREADS)
+        value, above, everything = found[0], found[2], found[4]
         if everything >= wanted:
-            kept = mass_from(x_ptr, n, value + 1, peak, scale, TILE)[1] + (wanted - above) * weight_of(
-                value, peak, scale
-            )
+            rest = mass_from(x_ptr, n, value + 1, peak, scale, HEIGHT, THREADS)
+            kept = rest + (wanted - above) * weight_of(value, peak, scale)
         else:
             # Fewer tokens than top_k: all of them, if these are all.
             pending = pending | LISTED
     if top_p < 1:
         target = top_p * kept
-        value, rank, first, reached, spare, everything = reach(
-            x_ptr, index_ptr, n, least, high, target, nothing, peak, scale, LISTED, TILE
-        )
+        token, reached, spare, everything = reach(
+            x_ptr, index_ptr, n, limit, least, high, target, nothing, peak, scale, few_ptr, LISTED, FEW,
+            HEIGHT, THREADS,
+        )  # fmt: skip
         kept = tl.minimum(reached, kept)
         undecided = undecided | (spare <= margin)
         if LISTED:
             pending = pending | (target > everything - margin)
     if min_p > 0:
-        mass, near = min_p_mass(x_ptr, n, min_p, peak, scale, TILE)
+        mass, near = min_p_mass(x_ptr, n, min_p, peak, scale, HEIGHT, THREADS)
         kept = tl.minimum(kept, mass)
         undecided = undecided | (near > 0)
         if LISTED:
@@ -173,22 +192,21 @@ def answer(
             border = (lowest.to(tl.float64) - peak.to(tl.float64)) * scale
             pending = pending | (border > tl.log2(min_p) - 1e-6)
     target = u * kept
-    value, rank, first, reached, spare, everything = reach(
-        x_ptr, index_ptr, n, least, high, target, nothing, peak, scale, LISTED, TILE
-    )
+    token, reached, spare, everything = reach(
+        x_ptr, index_ptr, n, limit, least, high, target, nothing, peak, scale, few_ptr, LISTED, FEW,
+        HEIGHT, THREADS,
+    )  # fmt: skip
     undecided = undecided | (spare <= margin)
     if LISTED:
         pending = pending | (target > everything - margin)
-    token = tl.full((), -1, tl.int64)
-    if not pending:
-        token = find_equal(x_ptr, index_ptr, n, limit, value, first, rank.to(tl.int64), LISTED, TILE)
     return token, tl.where(pending, PENDING, tl.where(undecided, UNDECIDED, DONE))
 
 
 @triton.jit
 def whole_row(
-    x_ptr, stride, n, size, begin, options_ptr, tokens_ptr, status_ptr, PER_ROW: tl.constexpr,
-    OWN_STREAM: tl.constexpr, LEFT: tl.constexpr, TILE: tl.constexpr,
+    x_ptr, stride, n, size, begin, options_ptr, few_ptr, tokens_ptr, status_ptr, PER_ROW: tl.constexpr,
+    OWN_STREAM: tl.constexpr, LEFT: tl.constexpr, FEW: tl.constexpr, HEIGHT: tl.constexpr,
+    THREADS: tl.constexpr,
 ):  # fmt: skip
     """Program i answers draw begin + i, which is one of `size` of a row; with LEFT only if it is pending."""
     program = tl.program_id(0)
@@ -196,15 +214,15 @@ def whole_row(
     if wanted:
         row, number = (begin + program) // size, (begin + program) % size
         row_ptr = x_ptr + row.to(tl.int64) * stride
-        peak, least = peak_of(row_ptr, n, TILE)
+        peak, least = peak_of(row_ptr, n, HEIGHT, THREADS)
         token = tl.full((), -1, tl.int64)
         status = tl.full((), REFUSED, tl.int32)
         if (peak > -float("inf")) & (peak < float("inf")):
             scale = exponent_scale(usable(options_of(options_ptr, row, PER_ROW)[0]))
-            total = mass_from(row_ptr, n, least, peak, scale, TILE)[1]
+            total = mass_from(row_ptr, n, least, peak, scale, HEIGHT, THREADS)
             token, status = answer(
                 row_ptr, row_ptr, n, n, least, peak, total, options_ptr, row, number,
-                PER_ROW, OWN_STREAM, False, TILE,
+                few_ptr + program.to(tl.int64) * (FEW + 1), PER_ROW, OWN_STREAM, False, FEW, HEIGHT, THREADS,
             )  # fmt: skip
         tl.store(tokens_ptr + program, token)
         tl.store(status_ptr + program, status)
