@@ -94,6 +94,20 @@ def test_tensors_have_the_bits_of_arrays(name, dtype):
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("name", OPERATORS)
+def test_whose_exponential_it_is_does_not_show(name, dtype, monkeypatch):
+    pytest.importorskip("torch")
+    from stable_ops.ops import activations, tensors
+
+    x = np.concatenate([drawn((60, 513), dtype), drawn((60, 513), dtype, 1, 30.0)])
+    assert tensors.at_hand()
+    with_torch = OPERATORS[name](x)
+    monkeypatch.setattr(tensors, "at_hand", lambda: False)
+    activations._table.cache_clear()
+    np.testing.assert_array_equal(OPERATORS[name](x), with_torch)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("name", OPERATORS)
 def test_the_number_of_threads_is_no_part_of_the_value(name, dtype, monkeypatch):
     torch = pytest.importorskip("torch")
     x = drawn((9, 20_000), dtype)

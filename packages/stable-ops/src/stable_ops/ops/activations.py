@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mfi_command import BadInput
 from stable_ops.arrays import Float64, has_kernels, unwrap, without_gradients
-from stable_ops.blocks import Loops, Workspace, look_up, map_elements, numpy_loops
+from stable_ops.blocks import Loops, Workspace, look_up, map_elements
 from stable_ops.fp.formats import BF16, FP64, Format
 from stable_ops.fp.rounding import round_bfloat16
 from stable_ops.ops import tensors
@@ -146,7 +146,7 @@ def swiglu(gate: Any, up: Any) -> Any:
     first, second = unwrap(gate, "gate"), unwrap(up, "up")
     if first.values.shape != second.values.shape:
         raise BadInput(f"gate {first.values.shape} and up {second.values.shape} differ: pass one shape")
-    loops = numpy_loops(wide=first.format == FP64)
+    loops = tensors.array_loops(wide=first.format == FP64)
     return first.like(map_elements(_silu_times(loops), first, second), own_dtype=True)
 
 
@@ -154,7 +154,7 @@ def _silu_float64(x: Any) -> Any:
     """silu before its rounding."""
     operand = unwrap(x)
     with np.errstate(all="ignore"):
-        loops = numpy_loops(wide=operand.format == FP64)
+        loops = tensors.array_loops(wide=operand.format == FP64)
         gate = _raised(operand.values.astype(np.float64))
         return operand.like(_gated("silu", loops)(Workspace(), gate))
 
@@ -188,14 +188,14 @@ def _elementwise(name: _Gate, x: Any) -> Any:
     if operand.values.dtype.itemsize == 2:
         codes = look_up(_table(name, operand.format), operand.values.view(np.uint16))
         return operand.like(codes.view(operand.values.dtype))
-    loops = numpy_loops(wide=operand.format == FP64)
+    loops = tensors.array_loops(wide=operand.format == FP64)
     return operand.like(map_elements(_gated(name, loops), operand), own_dtype=True)
 
 
 @functools.cache
 def _table(name: _Gate, format: Format) -> NDArray[np.uint16]:
     """The results for all 65,536 numbers of a 16-bit format, as codes (128 KiB)."""
-    codes, gated = np.arange(2**16, dtype=np.uint16), _gated(name, numpy_loops(wide=False))
+    codes, gated = np.arange(2**16, dtype=np.uint16), _gated(name, tensors.array_loops(wide=False))
     with np.errstate(all="ignore"):
         if format == BF16:
             x = (codes.astype(np.uint32) << 16).view(np.float32).astype(np.float64)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stable_ops.arrays import Float64, has_kernels, unwrap, without_gradients
-from stable_ops.blocks import Loops, Workspace, map_rows, numpy_loops
+from stable_ops.blocks import Loops, Workspace, map_rows
 from stable_ops.fp.formats import FP64
 from stable_ops.ops import tensors
 
@@ -158,7 +158,7 @@ def _map(rows: _Rows, x: Any, axis: int, *, reduces: bool = False) -> Any:
         detached, loops = without_gradients(x, "x"), tensors.loops()
         return tensors.map_rows(functools.partial(rows, loops=loops), detached, axis, reduces=reduces)
     operand = unwrap(x)
-    loops = numpy_loops(wide=operand.format == FP64)
+    loops = tensors.array_loops(wide=operand.format == FP64)
     y = map_rows(functools.partial(rows, loops=loops), operand, axis, reduces=reduces)
     return operand.like(y, own_dtype=True)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from mfi_command import BadInput
 from stable_ops.arrays import Float64, is_tensor
-from stable_ops.blocks import BLOCK_ELEMENTS, Loops, RowFunction, Workspace, share
+from stable_ops.blocks import BLOCK_ELEMENTS, Loops, RowFunction, Workspace, numpy_loops, share
 from stable_ops.fp.formats import BF16, FP16, Format
 from stable_ops.fp.rounding import through_float32
 
@@ -53,6 +54,20 @@ def loops() -> Loops:
         torch.special.erfc(torch.from_numpy(x), out=torch.from_numpy(out))
 
     return Loops(exp=exp, erfc=erfc)
+
+
+def array_loops(*, wide: bool) -> Loops:
+    """The loops for numpy arrays: torch's exponential for results to be rounded, where torch is imported.
+
+    Without AVX-512 it takes two fifths of the time of numpy's; after the rounding the bits are the same.
+    """
+    own = numpy_loops(wide=wide)
+    return own if wide or not at_hand() else replace(own, exp=loops().exp)
+
+
+def at_hand() -> bool:
+    """Whether torch has been imported, by somebody else."""
+    return hasattr(sys.modules.get("torch"), "exp2")
 
 
 def map_rows(function: RowFunction, x: Any, axis: int, *, reduces: bool = False) -> Any:
