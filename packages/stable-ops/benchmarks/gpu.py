@@ -6,7 +6,9 @@
     python $gpu speed --output parts --wait go                # compiles, waits for the file "go", times
     python $gpu merge parts packages/stable-ops/benchmarks/results/h100.json
 
-A part is written after every point or operator: a run that is cut short leaves what it has.
+With --wait FILE the third waits for FILE.torch.compile and FILE.flashinfer, which say that the cache of
+either is filled, makes FILE.ready when it has compiled, and times from FILE on; what FILE finds uncompiled is
+left out. A part is written after every point or operator: a run that is cut short leaves what it has.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import torch
 from stable_ops.bench import table, timing
 from stable_ops.bench.accuracy import survey
 from stable_ops.bench.cases import ELEMENTWISE, ROW_OPS, SAMPLING, Point, plan
-from stable_ops.bench.peers import BACKENDS, versions
+from stable_ops.bench.peers import BACKENDS, Absent, absence, versions
 from stable_ops.bench.report import BenchReport
 
 LENGTHS = (128, 256, 512, 1024, 4096, 8192, 16_384, 32_768, 65_536, 131_072, 262_144)
@@ -32,6 +34,7 @@ LENGTHS = (128, 256, 512, 1024, 4096, 8192, 16_384, 32_768, 65_536, 131_072, 262
 COMPILED = tuple(n for n in LENGTHS if n not in (256, 512))
 FEW = (1024, 4096, 32_768, 131_072)
 ELEMENTS = {"bfloat16": 2**28, "float16": 2**28, "float32": 2**27}
+LATE = "flashinfer"
 DTYPES = ("bfloat16", "float16", "float32")
 
 
@@ -66,48 +69,58 @@ def compile_part(part: int, parts: int, *, few: bool) -> None:
 
 
 def accuracy(ops: list[str], folder: Path) -> None:
-    """Errors, invariance and trials of some operators."""
+    """Errors, invariance and trials of some operators; FlashInfer last, whose compilation may take long."""
     report = BenchReport(torch.cuda.get_device_name(), versions(), 0)
-    for op in ops:
-        for dtype in DTYPES:
-            for name in BACKENDS:
-                if not (name == "torch.compile" and dtype == "float16"):
-                    survey(report, [op], [dtype], [name])
-                    write(report.to_dict(), folder / f"accuracy_{'_'.join(ops)}.json")
-            print(op, dtype, flush=True)
+    for some in ([name for name in BACKENDS if name != LATE], [LATE]):
+        for op in ops:
+            for dtype in DTYPES:
+                names = [name for name in some if (name, dtype) != ("torch.compile", "float16")]
+                survey(report, [op], [dtype], names)
+                write(report.to_dict(), folder / f"accuracy_{'_'.join(ops)}.json")
+                print(op, dtype, *some, flush=True)
 
 
 def speed(folder: Path, wait: Path | None, *, few: bool) -> None:
     """Compile everything, wait for the file, time."""
-    prepared = []
-    for point in everything(few):
-        names = [name for name in backends(point) if name != "torch.compile"]
-        prepared += timing.prepare([point], names, elements=ELEMENTS[point.dtype])
-    print("compiled all but torch.compile", flush=True)
-    while wait and not (wait.exists() or Path(f"{wait}.compiled").exists()):
-        time.sleep(0.2)
-    for one in prepared:
-        if "torch.compile" in backends(one.point):
-            (more,) = timing.prepare([one.point], ["torch.compile"], elements=ELEMENTS[one.point.dtype])
-            one.variants += more.variants
-            one.absent += more.absent
-    launched = timing.launches(points(DTYPES[0]), list(BACKENDS))
+    prepared = [timing.Prepared(point) for point in everything(few)]
+    for some in (set(BACKENDS) - {"torch.compile", LATE}, {"torch.compile"}, {LATE}):
+        # What other processes compile for all (see the top) is only loaded here.
+        compiled = Path(f"{wait}.{''.join(some)}") if len(some) == 1 else None
+        while wait and compiled and not (wait.exists() or compiled.exists()):
+            time.sleep(0.1)
+        for one in prepared:
+            names = [name for name in backends(one.point) if name in some]
+            if wait and wait.exists() and compiled and not compiled.exists():
+                late = Absent("was not compiled in time")
+                one.absent += [absence(late, *key(one.point), name) for name in names]
+            elif names:
+                (more,) = timing.prepare([one.point], names, elements=ELEMENTS[one.point.dtype])
+                one.variants += more.variants
+                one.absent += more.absent
+        print("compiled", *some, flush=True)
+    ran = {built.backend for one in prepared for built in one.variants}
+    launched = timing.launches(points(DTYPES[0]), [name for name in BACKENDS if name in ran])
     if wait:
         Path(f"{wait}.ready").touch()
     while wait and not wait.exists():
         time.sleep(0.05)
     for elements in sorted({ELEMENTS[one.point.dtype] for one in prepared}, reverse=True):
-        some = [one for one in prepared if ELEMENTS[one.point.dtype] == elements]
         path = folder / f"speed_{elements}.json"
 
         def save(report: BenchReport, path: Path = path) -> None:
             write(report.to_dict(), path)
 
-        report = timing.measure(some, elements=elements, on_row=save)
+        same = [one for one in prepared if ELEMENTS[one.point.dtype] == elements]
+        report = timing.measure(same, elements=elements, on_row=save)
         report.launches, launched = launched, []
         write(report.to_dict(), path)
         for line in table.speed(report)[1]:
             print(*line, flush=True)
+
+
+def key(point: Point) -> tuple[str, int, str]:
+    """What an absence names."""
+    return point.op, point.length, point.dtype
 
 
 def merge(folder: Path, path: Path) -> None:
@@ -166,7 +179,7 @@ def main() -> None:
     step = steps.add_parser("speed")
     step.add_argument("--output", type=Path, required=True)
     step.add_argument("--few", action="store_true", help="bfloat16 at four lengths only")
-    step.add_argument("--wait", type=Path, help="file to wait for; FILE.ready is made when all is compiled")
+    step.add_argument("--wait", type=Path, help="file to wait for; see the source for FILE.*")
     step = steps.add_parser("merge")
     step.add_argument("folder", type=Path)
     step.add_argument("path", type=Path)
