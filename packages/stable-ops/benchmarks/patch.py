@@ -117,14 +117,35 @@ def show(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def markdown(results: dict[str, Any]) -> str:
+    """The rows as the guide shows them."""
+    lines = [
+        "| model | attention | sequences x tokens | as it is | patched | times as fast |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in results["rows"]:
+        work = f"{row['rows']} x {row['tokens']}"
+        if row["cached"]:
+            work += f" after {row['cached']:,}"
+        lines.append(
+            f"| {row['model']} | {row['attention']} | {work} | {row['original_ms']:.2f} ms | "
+            f"{row['patched_ms']:.2f} ms | {row['speed_up']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, help="write the numbers as JSON")
     parser.add_argument("--show", type=Path, help="print a file written earlier, and measure nothing")
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--markdown", type=Path, help="print the table of a file written earlier")
     options = parser.parse_args()
     if options.show:
         print(show(json.loads(options.show.read_text(encoding="utf-8"))))
+        return
+    if options.markdown:
+        print(markdown(json.loads(options.markdown.read_text(encoding="utf-8"))))
         return
     import torch
     import transformers
