@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mm1_planner.models.answer import Answer
-from mm1_planner.models.mgc import MGc
-from mm1_planner.models.mmc import MMc
+from mm1_planner.models.choice import answer_of
 from mm1_planner.search import fewest
-from mm1_planner.service import Exponential, Service
+from mm1_planner.service import Constant, Exponential, Service
 from mm1_planner.simulation import Simulation, customers_needed
 from mm1_planner.slo import Slo
 from mm1_planner.workload import Workload, drawn
@@ -32,14 +31,12 @@ class Question:
 
     @property
     def exact(self) -> bool:
-        """Whether the formula is exact."""
-        return isinstance(self.law, Exponential)
+        """Whether the formula is exact for any number of servers."""
+        return isinstance(self.law, Exponential | Constant)
 
     def formula(self, servers: int) -> Answer:
-        """The formula's answer for Poisson arrivals: exact for exponential service."""
-        if self.exact:
-            return MMc(self.rate_per_s, 1 / self.law.mean_s, servers).answer()
-        return MGc(self.rate_per_s, self.law, servers).answer()
+        """The formula's answer for Poisson arrivals: exact for exponential and constant service."""
+        return answer_of(self.rate_per_s, self.law, servers)
 
     def value(self, answer: Answer) -> float:
         """The promised metric of an answer, seconds."""

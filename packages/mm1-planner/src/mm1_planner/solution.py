@@ -8,12 +8,8 @@ from dataclasses import dataclass
 from mfi_command import BadInput
 from mm1_planner.inputs import MAX_SERVERS, not_negative, positive, whole
 from mm1_planner.models.answer import METRICS, Answer
+from mm1_planner.models.choice import answer_of
 from mm1_planner.models.erlang_a import ErlangA
-from mm1_planner.models.mdc import MDc
-from mm1_planner.models.mg1 import MG1
-from mm1_planner.models.mgc import MGc
-from mm1_planner.models.mm1 import MM1
-from mm1_planner.models.mmc import MMc
 from mm1_planner.models.mmck import MMcK
 from mm1_planner.service import Service, gamma_service
 from mm1_planner.simulation import Simulation, simulate
@@ -122,11 +118,7 @@ def _formula(
         if law.scv != 1:
             raise BadInput(f"capacity with scv {law.scv:g}: the formula needs exponential service, scv 1")
         return MMcK(rate, service_rate, servers, whole("capacity", capacity, largest=MAX_SERVERS)).answer()
-    if law.scv == 0:
-        return MDc(rate, law.mean_s, servers).answer()
-    if law.scv != 1:
-        return MG1(rate, law).answer() if servers == 1 else MGc(rate, law, servers).answer()
-    return MM1(rate, service_rate).answer() if servers == 1 else MMc(rate, service_rate, servers).answer()
+    return answer_of(rate, law, servers)
 
 
 def _without_simulation(answer: Answer) -> str:
