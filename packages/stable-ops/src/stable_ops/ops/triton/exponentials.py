@@ -113,6 +113,32 @@ def quick_weights(x, peak):
 
 
 @triton.jit
+def slope_of(peak):
+    """What x is multiplied by to be an exponent of 2: float32 of 1/ln 2, and so much less of it where 16-bit
+    numbers so large are either equal or too far apart to matter that the product stays below 2^22.
+    """
+    exponent = (peak.to(tl.int32, bitcast=True) >> 23) & 255
+    steps = tl.where(exponent < 147, 127, 274 - exponent)
+    return (steps << 23).to(tl.float32, bitcast=True) * _LOG2_E
+
+
+@triton.jit
+def above(reference, peak, slope):
+    """2^(reference - peak slope) in float64: what a float32 reference is off."""
+    off = tl.fma(peak.to(tl.float64), -slope.to(tl.float64), reference.to(tl.float64))
+    return double_exp(off * double(_LN2))
+
+
+@triton.jit
+def powers(x, slope, reference):
+    """2^(x slope - reference) by the device's 2^t, 2^-22.7 off, of a t that is rounded once.
+
+    Of e^x that is off by a factor which all x have in common, by |x - peak| 2^-26, and by |t| 2^-24.5.
+    """
+    return tl.exp2(tl.fma(x, slope, -reference))
+
+
+@triton.jit
 def double_exp(d):
     """exp(d) of a float64 d <= 1, within 2^-51.5; 0 below e^-108."""
     z = tl.fma(d, double(_LOG2_E), double(_INTEGER_WIDE))

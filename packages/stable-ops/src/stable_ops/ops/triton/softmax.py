@@ -85,7 +85,11 @@ def _kernel(length: int, op: int, dtype: Any, device: Any) -> tuple[Launch, Any,
     launch = plan(length, op, wide=wide, processors=_processors(device))
     block = {"BLOCK": launch.block}
     width = {"WIDTH": triton.next_power_of_2(launch.parts)}
-    pairs = {"BF16": dtype == torch.bfloat16, "ALIGNED": length % 2 == 0}
+    pairs = {
+        "PIECE": min(launch.block // 2, 32 * 4 * launch.warps),
+        "BF16": dtype == torch.bfloat16,
+        "ALIGNED": length % 2 == 0,
+    }
     even = {"EVEN": launch.rows == 1 and launch.parts * launch.block == length}
     piece = {"PIECE": max(16, 32 * 8 * launch.warps // launch.rows)}
     first, typed = {"OP": op}, {"WIDE": wide, **group}

@@ -14,14 +14,17 @@ import triton.language as tl
 
 from stable_ops.ops.triton.exchange import as_double, collect, publish, ticket, words
 from stable_ops.ops.triton.exponentials import (
+    above,
     double_weights,
     forget,
     larger,
+    powers,
     quick_log,
     quick_log1p,
-    quick_weights,
+    reciprocal,
     row_peak,
     row_sum,
+    slope_of,
 )
 from stable_ops.ops.triton.softmax_rows import (
     LOG_SOFTMAX,
@@ -35,6 +38,7 @@ from stable_ops.ops.triton.softmax_rows import (
     sums,
 )
 
+_RAISED = tl.constexpr(64.0)
 # Two times -inf.
 _NOTHING_BF16 = tl.constexpr(-8323200)
 _NOTHING_FP16 = tl.constexpr(-67044352)
@@ -91,31 +95,59 @@ def _quick_sum(pairs, dtype: tl.constexpr, GROUP: tl.constexpr):
     first, second = _unpack(pairs, dtype)
     own = tl.max(row_peak(larger(first, second)), axis=0)
     peak = subtracted(own)
+    slope = slope_of(peak)
+    reference = peak * slope
     first, second = _unpack(forget(pairs), dtype)
-    e = quick_weights(first, peak) + quick_weights(second, peak)
-    return own, tl.max(row_sum(e, GROUP // 2), axis=0)
+    e = powers(first, slope, reference) + powers(second, slope, reference)
+    return own, tl.max(row_sum(e, GROUP // 2), axis=0) * above(reference, peak, slope)
+
+
+@triton.jit
+def _probabilities_bf16(pairs, peak, total):
+    """With exponents 64 too large, so that none that matters is above 64: 2^-18.2 off before the rounding."""
+    first, second = _unpack(pairs, tl.bfloat16)
+    slope = slope_of(peak)
+    reference = tl.fma(peak, slope, -_RAISED)
+    share = (reciprocal(total) * above(reference, peak, slope)).to(tl.float32) + peak * 0.0
+    return powers(first, slope, reference) * share, powers(second, slope, reference) * share
 
 
 @triton.jit
 def _finish(pairs, peak, total, logarithm, OP: tl.constexpr, dtype: tl.constexpr):
-    first, second = _unpack(pairs, dtype)
-    if OP == SOFTMAX:
-        first = probabilities(first, peak, total, dtype)
-        second = probabilities(second, peak, total, dtype)
+    if OP == SOFTMAX and dtype == tl.bfloat16:
+        first, second = _probabilities_bf16(pairs, peak, total)
     else:
-        first = log_probability(first, peak + peak * 0.0, logarithm, False)
-        second = log_probability(second, peak + peak * 0.0, logarithm, False)
+        first, second = _unpack(pairs, dtype)
+        if OP == SOFTMAX:
+            first = probabilities(first, peak, total, dtype)
+            second = probabilities(second, peak, total, dtype)
+        else:
+            first = log_probability(first, peak + peak * 0.0, logarithm, False)
+            second = log_probability(second, peak + peak * 0.0, logarithm, False)
     return _pack(first, second, dtype)
 
 
 @triton.jit
-def _without_peaks(pairs, peak, dtype: tl.constexpr, GROUP: tl.constexpr):
-    """Sum of the weights below the peak, and how many peaks there are."""
-    first, second = _unpack(pairs, dtype)
-    _, total, rest = sums(first, peak, LOG_SOFTMAX, False, GROUP)
-    _, total_2, rest_2 = sums(second, peak, LOG_SOFTMAX, False, GROUP)
+def _without_peaks(
+    x_ptr, row, start, peak, length, count, dtype: tl.constexpr, BLOCK: tl.constexpr, PIECE: tl.constexpr,
+    GROUP: tl.constexpr, ALIGNED: tl.constexpr,
+):  # fmt: skip
+    """Sum of the weights below the peak, and how many peaks there are, of a block that is read again.
+
+    Piece by piece, so that those who need it do not take the registers of those who do not.
+    """
+    totals = tl.zeros([1], tl.float64)
+    rests = tl.zeros([1], tl.float64)
+    for offset in range(0, BLOCK // 2, PIECE):
+        pair = start + offset + tl.arange(0, PIECE)[None, :]
+        pairs = _load_pairs(x_ptr, row, pair, length, count, dtype, ALIGNED)
+        first, second = _unpack(pairs, dtype)
+        _, total, rest = sums(first, peak, LOG_SOFTMAX, False, GROUP)
+        _, total_2, rest_2 = sums(second, peak, LOG_SOFTMAX, False, GROUP)
+        totals += total + total_2
+        rests += rest + rest_2
     scale = scale_of(peak, peak, LOG_SOFTMAX, False)
-    total, rest = tl.max(total + total_2, axis=0) * scale, tl.max(rest + rest_2, axis=0) * scale
+    total, rest = tl.max(totals, axis=0) * scale, tl.max(rests, axis=0) * scale
     return rest, count_twins(total, rest, 1.0)
 
 
@@ -128,6 +160,7 @@ def whole_pairs(
     OP: tl.constexpr,
     GROUP: tl.constexpr,
     BLOCK: tl.constexpr,
+    PIECE: tl.constexpr,
     BF16: tl.constexpr,
     ALIGNED: tl.constexpr,
 ):
@@ -141,7 +174,9 @@ def whole_pairs(
     if OP == LOG_SOFTMAX:
         logarithm = quick_log(total)
         if log_is_small(total, dtype):
-            rest, twins = _without_peaks(pairs, peak, dtype, GROUP)
+            rest, twins = _without_peaks(
+                x_ptr, row, 0, peak, length, count, dtype, BLOCK, PIECE, GROUP, ALIGNED
+            )
             logarithm = quick_log1p(rest + (twins - 1.0))
     y = _finish(forget(pairs), peak, total, logarithm, OP, dtype)
     _store_pairs(y_ptr, row, pair, length, y, dtype, ALIGNED)
@@ -169,6 +204,7 @@ def pairs_in_parts(
     GROUP: tl.constexpr,
     BLOCK: tl.constexpr,
     WIDTH: tl.constexpr,
+    PIECE: tl.constexpr,
     BF16: tl.constexpr,
     ALIGNED: tl.constexpr,
 ):
@@ -188,60 +224,13 @@ def pairs_in_parts(
     if OP == LOG_SOFTMAX:
         logarithm = quick_log(total)
         if log_is_small(total, dtype):
-            rest, twins = _without_peaks(forget(pairs), peak, dtype, GROUP)
+            start = part * (BLOCK // 2)
+            rest, twins = _without_peaks(
+                x_ptr, row, start, peak, length, count, dtype, BLOCK, PIECE, GROUP, ALIGNED
+            )
             publish(place + 2 * parts, part, twins, rest, parts)
             first, second = collect(place + 2 * parts, parts, WIDTH)
             peaks = tl.sum(as_double(first), axis=0)
             logarithm = quick_log1p(tl.sum(as_double(second), axis=0) + (peaks - 1.0))
     y = _finish(forget(pairs), peak, total, logarithm, OP, dtype)
     _store_pairs(y_ptr, row, pair, length, y, dtype, ALIGNED)
-
-
-@triton.jit(do_not_specialize=["count", "parts", "teams"])
-def pairs_in_teams(
-    x_ptr,
-    y_ptr,
-    scratch_ptr,
-    count,
-    parts,
-    teams,
-    length,
-    OP: tl.constexpr,
-    GROUP: tl.constexpr,
-    BLOCK: tl.constexpr,
-    WIDTH: tl.constexpr,
-    BF16: tl.constexpr,
-    ALIGNED: tl.constexpr,
-):
-    """Team t of `parts` programs takes the rows t, t + teams, ..., `BLOCK` elements of a row each.
-
-    One row is asked for, one is summed up and one is finished at a time, so nobody waits long for the others.
-    The scratch has the words of two exchanges for each row: the second is for small logarithms.
-    """
-    dtype: tl.constexpr = tl.bfloat16 if BF16 else tl.float16
-    team, part = ticket(scratch_ptr, parts)
-    pair = part * (BLOCK // 2) + tl.arange(0, BLOCK // 2)[None, :]
-    ahead = _load_pairs(x_ptr, team, pair, length, count, dtype, ALIGNED)
-    before = ahead
-    for row in range(team, count + teams, teams):
-        pairs = ahead
-        ahead = _load_pairs(x_ptr, row + teams, pair, length, count, dtype, ALIGNED)
-        if row < count:
-            own, total = _quick_sum(pairs, dtype, GROUP)
-            publish(words(scratch_ptr, 2 * row, parts), part, own.to(tl.float64), total, parts)
-        last = row - teams
-        if last >= 0:
-            place = words(scratch_ptr, 2 * last, parts)
-            peak, total = _hear(place, parts, WIDTH)
-            logarithm = total
-            if OP == LOG_SOFTMAX:
-                logarithm = quick_log(total)
-                if log_is_small(total, dtype):
-                    rest, twins = _without_peaks(before, peak, dtype, GROUP)
-                    publish(place + 2 * parts, part, twins, rest, parts)
-                    first, second = collect(place + 2 * parts, parts, WIDTH)
-                    peaks = tl.sum(as_double(first), axis=0)
-                    logarithm = quick_log1p(tl.sum(as_double(second), axis=0) + (peaks - 1.0))
-            y = _finish(before, peak, total, logarithm, OP, dtype)
-            _store_pairs(y_ptr, last, pair, length, y, dtype, ALIGNED)
-        before = forget(pairs)

@@ -126,7 +126,7 @@ def sum_in_parts(
     EVEN: tl.constexpr,
     PIECE: tl.constexpr,
 ):
-    """logsumexp: nobody waits, the last part of a row to be there adds them up."""
+    """logsumexp: the last part of a row to be there adds them up, and waits for no more than their words."""
     dtype: tl.constexpr = x_ptr.dtype.element_ty
     row = (tl.program_id(0) // parts).to(tl.int64)
     part = tl.program_id(0) % parts
@@ -135,7 +135,7 @@ def sum_in_parts(
     x = load(x_ptr, column, column < length, EVEN).to(tl.float32)
     place = words(scratch_ptr, row, parts)
     _tell(x, place, part, parts, LOGSUMEXP, WIDE, GROUP)
-    if tl.atomic_add(counters_ptr + row, 1, sem="acq_rel") == parts - 1:
+    if tl.atomic_add(counters_ptr + row, 1, sem="relaxed") == parts - 1:
         peak, _, logarithm = _hear(place, parts, LOGSUMEXP, WIDE, WIDTH)
         y = plus_peak(peak, logarithm)
         if not WIDE:  # noqa: SIM102 (decided at compile time, the other at run time)
