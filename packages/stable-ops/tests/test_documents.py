@@ -44,6 +44,14 @@ def test_python(path):
         exec(compile(block, f"{path.name}, block {i}", "exec"), names)
 
 
+@pytest.mark.skipif(len(FILES) < 2, reason="the manual is not beside the tests")
+def test_every_command_is_in_the_manual():
+    described = set(
+        re.findall(r"^## ([a-z]+)", (MANUAL / "cli.md").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    assert described == {command.name for command in app.registered_commands}
+
+
 def test_tiers_of_the_readme_are_those_of_the_code():
     text = (PACKAGE / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([a-z_, ]+) \| (T\d) \| (T\d) \|$", text, re.MULTILINE)
