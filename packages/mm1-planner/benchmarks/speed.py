@@ -1,0 +1,93 @@
+"""Customers a second: the compiled engine beside simpy, and Ciw where it is installed, taken in turns.
+
+    python packages/mm1-planner/benchmarks/speed.py
+    uv run --with ciw python packages/mm1-planner/benchmarks/speed.py --output speed.json
+
+M/M/1 and M/M/16 at a load of 0.8 on the same draws (Ciw draws its own). A round times each engine once; the
+result is the median ratio over the rounds, with its smallest and largest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import importlib.util
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mm1_planner import draw, parse_service
+from mm1_planner.engine.fast import simulate_fast
+from mm1_planner.engine.reference import simulate_with_simpy
+
+FAST, SLOW = 2_000_000, 20_000
+LOAD = 0.8
+
+
+def ciw_run(servers: int, customers: int) -> None:
+    import ciw
+
+    rate = LOAD * servers
+    network = ciw.create_network(
+        arrival_distributions=[ciw.dists.Exponential(rate=rate)],
+        service_distributions=[ciw.dists.Exponential(rate=1.0)],
+        number_of_servers=[servers],
+    )
+    ciw.Simulation(network).simulate_until_max_customers(customers, method="Finish")
+
+
+def per_second(function: Callable[[], object], customers: int) -> float:
+    start = time.perf_counter()
+    function()
+    return customers / (time.perf_counter() - start)
+
+
+def compare(servers: int, rounds: int) -> dict[str, object]:
+    gaps, services = draw(LOAD * servers, parse_service("exp:1"), FAST, seed=0)
+    engines: dict[str, tuple[Callable[[], object], int]] = {
+        "fast": (lambda: simulate_fast(gaps, services, servers), FAST),
+        "simpy": (lambda: simulate_with_simpy(gaps[:SLOW], services[:SLOW], servers), SLOW),
+    }
+    if importlib.util.find_spec("ciw"):
+        engines["ciw"] = (lambda: ciw_run(servers, SLOW), SLOW)
+    simulate_fast(gaps[:10], services[:10], servers)
+    speeds: dict[str, list[float]] = {name: [] for name in engines}
+    for _ in range(rounds):
+        for name, (function, customers) in engines.items():
+            speeds[name].append(per_second(function, customers))
+    found: dict[str, object] = {"servers": servers}
+    for name, values in speeds.items():
+        found[f"{name}_customers_per_s"] = round(statistics.median(values))
+        if name != "fast":
+            ratios = sorted(fast / slow for fast, slow in zip(speeds["fast"], values, strict=True))
+            found[f"times_{name}"] = [
+                round(each, 1) for each in (ratios[0], statistics.median(ratios), ratios[-1])
+            ]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--output", type=Path, help="JSON file for the result")
+    arguments = parser.parse_args()
+    names = [name for name in ("numba", "numpy", "simpy", "ciw") if importlib.util.find_spec(name)]
+    result = {
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "processor": platform.processor() or platform.machine(),
+        "versions": {name: importlib.metadata.version(name) for name in names},
+        "rounds": arguments.rounds,
+        "runs": [compare(servers, arguments.rounds) for servers in (1, 16)],
+    }
+    text = json.dumps(result, indent=1) + "\n"
+    print(text)
+    if arguments.output:
+        arguments.output.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
