@@ -172,6 +172,34 @@ def test_a_mask_is_no_overflow():
         assert [h for h in report.hazards if h.kind == "overflow"] == []
 
 
+def test_what_is_made_from_constants_is_left_out():
+    def turned(x):
+        angle = torch.arange(x.shape[-1]) / 500_000.0 ** (torch.arange(x.shape[-1]) / x.shape[-1])
+        return x * angle.cos()
+
+    x = planted.normal(8, 32)
+    assert audit(turned, x, formats=["fp16"]).hazards == ()
+    assert audit(lambda t: t * (torch.full((32,), 1e3) ** 2), x, formats=["fp16"]).hazards
+
+
+@pytest.mark.parametrize("write", ["whole", "view", "add", "out"])
+def test_a_buffer_that_is_written_into_is_no_constant(write):
+    def function(x):
+        buffer = torch.zeros(8, 32)
+        if write == "whole":
+            buffer.copy_(x)
+        elif write == "view":
+            buffer[2:, :5] = x[2:, :5]
+        elif write == "add":
+            buffer += x
+        else:
+            buffer.index_put_((torch.arange(8),), x)
+        return buffer * 1e5
+
+    (hazard,) = audit(function, planted.normal(8, 32), formats=["fp16"]).hazards
+    assert (hazard.op, hazard.kind) == ("mul", "overflow")
+
+
 def test_masked_rows_are_judged_by_what_is_left():
     mask = torch.ones(64, 64).triu(1).bool()
     x = planted.normal(64, 64, mean=1500)

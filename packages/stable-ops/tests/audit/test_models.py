@@ -46,7 +46,7 @@ def test_a_model_of_transformers(family):
         # Clean by execution: at most half of the digits are gone.
         assert float((low - true).norm() / true.norm()) < 2.0 ** (-(11 if format == "fp16" else 8) / 2)
         report = audit(model, ids, formats=[format])
-        assert report.operations >= 30
+        assert report.operations >= 20
         assert report.hazards == ()
     weight = model.lm_head.weight
     with torch.no_grad():

@@ -51,6 +51,8 @@ class Operands:
 def operands_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], sampler: Sampler) -> Operands:
     """Sample what an operation of that name is about to read."""
     plain = name if name.startswith("_") else name.rstrip("_")
+    if plain.startswith("_scaled_dot_product"):  # one name for each processor
+        return Operands("scaled_dot_product_attention")
     if plain in ("add", "sub", "rsub"):
         return _sum(plain, args, kwargs, sampler)
     first = args[0] if args and isinstance(args[0], torch.Tensor) else None

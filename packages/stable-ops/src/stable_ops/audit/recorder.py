@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mfi_command import BadInput
 from stable_ops.audit import judge
+from stable_ops.audit.constants import MAKERS, Constants
 from stable_ops.audit.fixes import fix_of
 from stable_ops.audit.judge import Loss
 from stable_ops.audit.operands import Operands, inputs_overflow, operands_of, row_losses
@@ -99,20 +100,28 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.formats, self.same_accumulator = formats, same_accumulator
         self.sampler, self.path, self.whole = Sampler(), [""], 0
         self.operations = 0
-        # By overload, the name of what is judged, or "" for what only moves values.
-        self.names: dict[Any, str] = {}
+        self.constants = Constants()
+        # By overload: its name, and whether it answers a view or only moves values.
+        self.kinds: dict[Any, tuple[str, bool, bool]] = {}
         self.found: dict[tuple[str, ...], Hazard] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        name = self.names.get(func)
-        if name is None:
+        if func not in self.kinds:
             name = func.overloadpacket.__name__
-            if func.is_view or name in _COPIES or name.endswith("unsafe_view"):
-                name = ""
-            self.names[func] = name
-        if self.whole or not name:
+            self.kinds[func] = name, bool(func.is_view), name in _COPIES or name.endswith("unsafe_view")
+        name, is_view, copies = self.kinds[func]
+        if self.whole or is_view:
+            return func(*args, **(kwargs or {}))
+        written = name.endswith("_") and not name.startswith("_")
+        if name in MAKERS or self.constants.hold(args):
+            result = func(*args, **(kwargs or {}))
+            self.constants.keep(result)
+            return result
+        if written:
+            self.constants.forget(args[0])
+        if copies:
             return func(*args, **(kwargs or {}))
         # Before the call, which may write into its operands.
         operands = operands_of(name, args, kwargs or {}, self.sampler)
@@ -120,9 +129,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         first = result[0] if isinstance(result, (tuple, list)) and result else result
         if isinstance(first, torch.Tensor) and first.dtype == torch.float32 and first.numel():
             self.operations += 1
-            written = name.endswith("_") and not name.startswith("_")
             # An operand that was written over cannot be asked any more whether it was lost before.
-            sources = [a for a in args[1 if written else 0 :] if isinstance(a, torch.Tensor)]
+            read = [a for a in args[1 if written else 0 :] if isinstance(a, torch.Tensor)]
+            # A constant that is too large is not reported where it is made, so it is here.
+            sources = [a for a in read if not self.constants.hold((a,))]
             grows = operands.op in _GROWING and all(math.isfinite(a) for a in args if isinstance(a, float))
             self.judge(operands.op, "output", first, operands, sources, grows=grows)
         return result

@@ -48,8 +48,9 @@ def audit(
 
     When this is wrong: the run shows these inputs only. A cast to float32 inside a float32 model cannot
     be seen, so operations behind one are judged as if it were not there; modules whose class is named
-    ...RMSNorm, and torch's rms_norm, are judged as one operation for that reason. Matrix products are
-    judged by their result. Constants added (an epsilon) count as intended.
+    ...RMSNorm, and torch's rms_norm, are judged as one operation for that reason, and what a run makes from
+    constants alone (positions, masks, tables of sines) is left out, since models keep it in float32. Matrix
+    products are judged by their result. Constants added (an epsilon) count as intended.
 
     Cost: one run, one pass for the maximum of each result and each parameter, and a fixed time an operation.
     That is at most three times a plain forward from some size on (benchmarks/audit.py measures it); below it,
