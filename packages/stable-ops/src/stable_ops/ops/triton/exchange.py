@@ -45,9 +45,8 @@ def scratch(rows: int, parts: int, device: Any) -> Any:
 @triton.jit
 def ticket(scratch_ptr, parts):
     """Row (int64) and part (int32) of this program: the next ones that nobody has taken."""
-    place = tl.atomic_add(scratch_ptr, 1, sem="relaxed")
-    row = place // parts
-    return row, (place - row * parts).to(tl.int32)
+    place = tl.atomic_add(scratch_ptr, 1, sem="relaxed").to(tl.int32)
+    return (place // parts).to(tl.int64), place % parts
 
 
 @triton.jit

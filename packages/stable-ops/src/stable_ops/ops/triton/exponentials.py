@@ -22,7 +22,7 @@ import triton
 import triton.language as tl
 
 # The interpreter calls Python for each pair of a reduction that numpy does not know.
-_INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
+INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 _LOG2_E = tl.constexpr(1.4426950408889634)
 # 1/ln 2 less its float32.
 _LOG2_E_LOW = tl.constexpr(1.925963033500116e-08)
@@ -54,7 +54,7 @@ def larger(a, b):
 @triton.jit
 def row_peak(x):
     """The largest number of each row of float32 `(rows, n)`, NaN if there is one."""
-    if _INTERPRETED:
+    if INTERPRETED:
         # Its maximum leaves NaN out.
         return tl.max(x, axis=1) + tl.sum(tl.where(x == x, 0.0, x), axis=1)
     else:
@@ -225,7 +225,7 @@ def _add_both(a, b, c, d):
 @triton.jit
 def row_sums(e, f, GROUP: tl.constexpr):
     """`row_sum` of both."""
-    if _INTERPRETED:
+    if INTERPRETED:
         return row_sum(e, GROUP), row_sum(f, GROUP)
     else:
         both = (groups(e, GROUP).to(tl.float64), groups(f, GROUP).to(tl.float64))
@@ -242,7 +242,7 @@ def reciprocal(total):
 @triton.jit
 def forget(pairs):
     """The same int32, as if from elsewhere: what was computed of them is computed again, not kept."""
-    if _INTERPRETED:
+    if INTERPRETED:
         return pairs
     else:
         return tl.inline_asm_elementwise("mov.b32 $0, $1;", "=r,r", [pairs], tl.int32, is_pure=False, pack=1)

@@ -14,6 +14,7 @@ import triton.language as tl
 
 from stable_ops.ops.triton.exchange import as_double, collect, publish, ticket, words
 from stable_ops.ops.triton.exponentials import (
+    INTERPRETED,
     above,
     double_weights,
     forget,
@@ -57,8 +58,15 @@ def _unpack(pairs, dtype: tl.constexpr):
 
 @triton.jit
 def _pack(first, second, dtype: tl.constexpr):
-    low = first.to(dtype).to(tl.int16, bitcast=True).to(tl.int32) & 0xFFFF
-    return low | (second.to(dtype).to(tl.int16, bitcast=True).to(tl.int32) << 16)
+    """Pairs of float32 rounded to nearest; in one instruction, which the compiler does not find by itself."""
+    if INTERPRETED:
+        low = first.to(dtype).to(tl.int16, bitcast=True).to(tl.int32) & 0xFFFF
+        return low | (second.to(dtype).to(tl.int16, bitcast=True).to(tl.int32) << 16)
+    else:
+        name: tl.constexpr = "bf16x2" if dtype == tl.bfloat16 else "f16x2"
+        return tl.inline_asm_elementwise(
+            "cvt.rn." + name + ".f32 $0, $2, $1;", "=r,f,f", [first, second], tl.int32, is_pure=True, pack=1
+        )
 
 
 @triton.jit
