@@ -29,12 +29,11 @@ def start(
     ----------
     kernel : triton.JITFunction
     key : hashable
-        Equal keys have equal constants and options, and arguments of equal types that are divisible by 16
-        alike: the kernel, the device, the dtypes and what the constants come from.
+        Equal keys have an equal kernel, constants and options, and arguments of equal types that are alike
+        divisible by 16 and below 2^31: what all that comes from, and the device.
     arguments, constants : tuple, dict
         The kernel's parameters, in its order: first those that are not constant.
     """
-    key = (key, *(type(a) is int and a >= 2**31 for a in arguments))
     compiled = _compiled.get(key)
     if compiled is None:
         _compiled[key] = kernel[(programs,)](*arguments, **constants, **options)

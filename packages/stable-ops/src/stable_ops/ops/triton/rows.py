@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import Any
 
 import torch
 
 from mfi_command import BadInput
+
+
+_NOWHERE = contextlib.nullcontext()
 
 
 def last(x: Any, axis: int) -> Any:
@@ -28,6 +32,12 @@ def packed(x: Any) -> Any:
 
 def on_device_of(x: Any) -> Any:
     """The context in which kernels go to the device of x (the interpreter's is the CPU)."""
-    if not x.is_cuda or x.device.index == torch.cuda.current_device():
-        return contextlib.nullcontext()
+    if not x.is_cuda or _has_one_device() or x.device.index == torch.cuda.current_device():
+        return _NOWHERE
     return torch.cuda.device(x.device)
+
+
+@functools.cache
+def _has_one_device() -> bool:
+    # To ask which is the current one takes longer than the rest of a call.
+    return torch.cuda.device_count() == 1

@@ -51,7 +51,7 @@ def _rows(x: Any, axis: int, op: int) -> Any:
 
 def _start(x: Any, y: Any, count: int, length: int, op: int) -> None:
     launch, function, constants = _kernel(length, op, x.dtype, x.device)
-    key = (length, op, x.dtype, x.device)
+    key = (length, op, x.dtype, x.device, count < 2**31)
     parts = launch.parts
     arguments: tuple[Any, ...]
     if launch.pairs and length % 2 == 0:

@@ -67,7 +67,7 @@ def plan(length: int, op: int, *, wide: bool, processors: int) -> Launch:
         return Launch("whole", block, warps, rows=max(1, tile // block))
     if block == 32768 and not wide and not sums:
         return Launch("whole", block, 16, pairs=True, registers=64)
-    size, warps = (4096, 8) if wide else (8192, 4) if sums else (16384, 8)
+    size, warps = (4096, 8) if wide else (8192, 4)
     times = max(1, block // (exchange.MOST_PARTS * size))
     parts = triton.cdiv(length, size * times)
     # All parts of a row have to be there at once.
@@ -77,7 +77,9 @@ def plan(length: int, op: int, *, wide: bool, processors: int) -> Launch:
         return Launch("sum", size * times, warps * times, parts=parts)
     if wide:
         return Launch("parts", size * times, warps * times, parts=parts, programs=2 * processors)
-    return Launch("parts", size * times, warps * times, parts=parts, pairs=True, registers=64)
+    return Launch(
+        "parts", size * times, warps * times, parts=parts, pairs=True, registers=72 if times < 4 else 64
+    )
 
 
 def _tile(block: int, op: int, wide: bool) -> tuple[int, int]:
