@@ -10,7 +10,6 @@ import torch
 
 from mfi_command import BadInput
 
-
 _NOWHERE = contextlib.nullcontext()
 
 
