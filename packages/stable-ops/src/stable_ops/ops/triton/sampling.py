@@ -16,7 +16,7 @@ from stable_ops.arrays import is_tensor, without_gradients
 from stable_ops.ops.sampling.draw import settle
 from stable_ops.ops.sampling.settings import ALL, Settings, read_settings, refuse_row
 from stable_ops.ops.triton.rows import on_device_of
-from stable_ops.ops.triton.sampling_rows import collect, conclude, plan, survey
+from stable_ops.ops.triton.sampling_rows import STATE, bracket, collect, conclude, plan, survey
 from stable_ops.ops.triton.sampling_search import POINTS
 from stable_ops.ops.triton.sampling_whole import DONE, REFUSED, whole_row
 
@@ -35,6 +35,10 @@ class Sizes:
     piece: int = 4096
     sample: int = 2048
     list: int = 8192
+    warps: int = 8
+    tile: int = 2048
+    list_warps: int = 8
+    registers: int | None = 128
 
 
 # What suits a GPU; the tests of the logic take smaller ones.
@@ -119,23 +123,25 @@ def _share_rows(task: _Task, sizes: Sizes) -> None:
     peaks = torch.empty(draws, pieces, dtype=torch.float32, device=device)
     masses = torch.empty(draws, pieces, 2 * POINTS.value, dtype=torch.float32, device=device)
     exact = torch.empty(draws, pieces, 4, dtype=torch.float64, device=device)
-    ends = torch.empty(draws, 4, dtype=torch.float32, device=device)
+    state = torch.empty(draws, STATE.value, dtype=torch.float64, device=device)
     lists = torch.empty(draws, 4, sizes.list, dtype=torch.int32, device=device)
     few = torch.empty(draws, FEW + 1, dtype=torch.int64, device=device)
     row = (task.rows, task.rows.stride(0), n, task.size, task.begin)
-    forms = {"PER_ROW": task.per_row, "FILTERED": task.filtered}
-    more = forms | {"OWN_STREAM": task.own_stream, "LIST": sizes.list}
-    plan[(draws,)](*row, task.packed, points, counters, **more, **_shape(sizes.sample, 8))
+    forms = {"FILTERED": task.filtered}
+    ends = forms | {"LIST": sizes.list}
+    more = ends | {"PER_ROW": task.per_row, "OWN_STREAM": task.own_stream}
+    plan[(draws,)](*row, task.packed, points, counters, state, **more, **_shape(sizes.sample, 8))
     survey[(draws * pieces,)](
-        *row, pieces, task.packed, points, peaks, masses, **forms, **_shape(sizes.piece, 8)
+        *row, pieces, state, points, peaks, masses, **forms, **_shape(sizes.piece, sizes.warps)
     )
+    bracket[(draws,)](pieces, points, peaks, masses, state, **ends, PIECES=width, num_warps=4)
     collect[(draws * pieces,)](
-        *row, pieces, task.packed, points, peaks, masses, exact, ends, counters, lists, **more, PIECES=width,
-        **_shape(sizes.piece, 8),
+        *row, pieces, state, exact, counters, lists, **ends, **_shape(sizes.piece, sizes.warps),
+        maxnreg=sizes.registers,
     )  # fmt: skip
     conclude[(draws,)](
-        n, task.size, task.begin, pieces, task.packed, peaks, exact, ends, counters, lists, few, task.tokens,
-        task.status, **more, PIECES=width, FEW=FEW, **_shape(min(sizes.list, 2048), 8),
+        n, task.size, task.begin, pieces, task.packed, state, exact, counters, lists, few, task.tokens,
+        task.status, **more, PIECES=width, FEW=FEW, **_shape(min(sizes.list, sizes.tile), sizes.list_warps),
     )  # fmt: skip
 
 

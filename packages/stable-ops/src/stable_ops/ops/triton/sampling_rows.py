@@ -2,9 +2,10 @@
 
 1. `plan`: a sample of the row suggests thresholds near the border of the nucleus and near the draw.
 2. `survey`: float32 masses above each threshold, over all of the row, tell between which the two lie.
-3. `collect`: the float64 mass of the row and that above each of the two pairs of thresholds; the elements
+3. `bracket` picks the thresholds on either side of each; it is a kernel so that no piece repeats it.
+4. `collect`: the float64 mass of the row and that above each of the two pairs of thresholds; the elements
    between the thresholds of a pair go to a list.
-4. `conclude`: the answer from the lists, or PENDING where a list is too long or does not hold it.
+5. `conclude`: the answer from the lists, or PENDING where a list is too long or does not hold it.
 
 The sample decides how long the lists are, and nothing else.
 """
@@ -18,6 +19,8 @@ import triton
 import triton.language as tl
 
 from stable_ops.ops.triton.sampling_search import (
+    COLDEST,
+    HOTTEST,
     MARGIN,
     POINTS,
     all_of,
@@ -42,6 +45,8 @@ from stable_ops.ops.triton.sampling_whole import (
 
 # Neighbours that are read together: a sector of float32.
 RUN = tl.constexpr(8)
+# Columns of what is known of a draw: scale, top_p, u, peak, and the ends of the two lists.
+STATE = tl.constexpr(8)
 # What the float32 survey may be wrong by, as a share of the mass.
 _SURVEY_ERROR = tl.constexpr(1e-4)
 _HUGE = tl.constexpr(3.4e38)
@@ -107,9 +112,9 @@ def _deviation(x, weights, squares, at, width, total):
 
 @triton.jit
 def plan(
-    x_ptr, stride, n, size, begin, options_ptr, points_ptr, counters_ptr, PER_ROW: tl.constexpr,
-    OWN_STREAM: tl.constexpr, FILTERED: tl.constexpr, LIST: tl.constexpr, HEIGHT: tl.constexpr,
-    THREADS: tl.constexpr,
+    x_ptr, stride, n, size, begin, options_ptr, points_ptr, counters_ptr, state_ptr,
+    PER_ROW: tl.constexpr, OWN_STREAM: tl.constexpr, FILTERED: tl.constexpr, LIST: tl.constexpr,
+    HEIGHT: tl.constexpr, THREADS: tl.constexpr,
 ):  # fmt: skip
     """Thresholds for each draw, shape (draws, POINTS), the sample's largest first; and counters at zero."""
     program = tl.program_id(0)
@@ -125,6 +130,11 @@ def plan(
     peak = tl.max(x)
     least = tl.maximum(tl.min(tl.where(x > -_HUGE, x, peak)), peak - 3e38)
     peak = tl.where(peak > -_HUGE, peak, 0.0)
+    exact_scale = exponent_scale(temperature)
+    state = state_ptr + program * STATE
+    tl.store(state, exact_scale)
+    tl.store(state + 1, top_p)
+    tl.store(state + 2, u)
     j = tl.arange(0, POINTS)
     if FILTERED:
         # A little more than the longest list that fits.
@@ -132,7 +142,7 @@ def plan(
         low = _found(x, one, 1.2 * LIST * sample / n, least, peak, 2, THREADS)
         points = peak - (peak - low) / POINTS * j
     else:
-        scale = exponent_scale(temperature).to(tl.float32)
+        scale = exact_scale.to(tl.float32)
         weights = tl.where(x > -_HUGE, tl.exp2(tl.maximum((x - peak) * scale, -100.0)), 0.0)
         squares = weights * weights
         total = all_of(weights)
@@ -176,15 +186,15 @@ def _at8(x, weight, points_ptr, K: tl.constexpr):
 
 @triton.jit
 def survey(
-    x_ptr, stride, n, size, begin, pieces, options_ptr, points_ptr, peaks_ptr, masses_ptr,
-    PER_ROW: tl.constexpr, FILTERED: tl.constexpr, HEIGHT: tl.constexpr, THREADS: tl.constexpr,
+    x_ptr, stride, n, size, begin, pieces, state_ptr, points_ptr, peaks_ptr, masses_ptr,
+    FILTERED: tl.constexpr, HEIGHT: tl.constexpr, THREADS: tl.constexpr,
 ):  # fmt: skip
     """Of each piece the largest element and, above each threshold, the mass, or with FILTERED the count."""
     program = tl.program_id(0)
     draw, piece = program // pieces, program % pieces
     row = (begin + draw) // size
     x = read(x_ptr + row.to(tl.int64) * stride, piece * (4 * HEIGHT * THREADS) + tile(HEIGHT, THREADS), n)
-    scale = exponent_scale(usable(options_of(options_ptr, row, PER_ROW)[0])).to(tl.float32)
+    scale = tl.load(state_ptr + draw * STATE).to(tl.float32)
     thresholds = points_ptr + draw * POINTS
     near = tl.load(thresholds)
     if FILTERED:
@@ -219,62 +229,101 @@ def _brackets(points, masses, total, top_p, u):
 
 
 @triton.jit
-def _append(x, place, chosen, list_ptr, counter_ptr, LIST: tl.constexpr):
-    """Append the chosen elements to a list, in any order; the counter also counts those that do not fit."""
-    one = tl.full(place.shape, 1, tl.int32)
-    spot = tl.atomic_add(counter_ptr + tl.zeros_like(place), one, mask=chosen, sem="relaxed")
+def _quarters(x, HEIGHT: tl.constexpr, THREADS: tl.constexpr):
+    """The four neighbours that a thread holds, as four tensors."""
+    even, odd = tl.split(tl.reshape(x, [HEIGHT, THREADS, 2, 2]))
+    first, third = tl.split(even)
+    second, fourth = tl.split(odd)
+    return first, second, third, fourth
+
+
+@triton.jit
+def _append(
+    x, place, low, high, list_ptr, counter_ptr, LIST: tl.constexpr, HEIGHT: tl.constexpr,
+    THREADS: tl.constexpr,
+):  # fmt: skip
+    """Append the elements in [low, high) to a list, in any order; the counter counts even those beyond it."""
+    a, b, c, d = _quarters(x, HEIGHT, THREADS)
+    p, q, r, s = _quarters(place, HEIGHT, THREADS)
+    in_a, in_b = (a >= low) & (a < high), (b >= low) & (b < high)
+    in_c, in_d = (c >= low) & (c < high), (d >= low) & (d < high)
+    at_b = in_a.to(tl.int32)
+    at_c = at_b + in_b.to(tl.int32)
+    at_d = at_c + in_c.to(tl.int32)
+    count = at_d + in_d.to(tl.int32)
+    # One request for the four.
+    start = tl.atomic_add(counter_ptr + tl.zeros_like(count), count, mask=count > 0, sem="relaxed")
+    _put(a, p, start, in_a, list_ptr, LIST)
+    _put(b, q, start + at_b, in_b, list_ptr, LIST)
+    _put(c, r, start + at_c, in_c, list_ptr, LIST)
+    _put(d, s, start + at_d, in_d, list_ptr, LIST)
+
+
+@triton.jit
+def _put(x, place, spot, chosen, list_ptr, LIST: tl.constexpr):
     fits = chosen & (spot < LIST)
     tl.store(list_ptr + spot, x.to(tl.int32, bitcast=True), mask=fits)
     tl.store(list_ptr + LIST + spot, place, mask=fits)
 
 
 @triton.jit
-def _peak_of_pieces(peaks_ptr, draw, pieces, PIECES: tl.constexpr):
-    """The largest element of a row, NaN if it holds one."""
+def bracket(
+    pieces, points_ptr, peaks_ptr, masses_ptr, state_ptr, FILTERED: tl.constexpr, LIST: tl.constexpr,
+    PIECES: tl.constexpr,
+):  # fmt: skip
+    """Of each draw the largest element and the ends of its lists: p_high, p_low, u_high, u_low."""
+    draw = tl.program_id(0)
+    j = tl.arange(0, POINTS)
     s = tl.arange(0, PIECES)
+    rows = masses_ptr + (draw * pieces + s) * 2 * POINTS
+    masses = tl.sum(tl.load(rows[:, None] + j[None, :], mask=s[:, None] < pieces, other=0.0), axis=0)
+    points = tl.load(points_ptr + draw * POINTS + j)
+    state = state_ptr + draw * STATE
     peaks = tl.load(peaks_ptr + draw * pieces + s, mask=s < pieces, other=-float("inf"))
     bad = tl.max((peaks != peaks).to(tl.int32), axis=0)
-    return tl.where(bad > 0, float("nan"), tl.max(peaks, axis=0))
+    tl.store(state + 3, tl.where(bad > 0, float("nan"), tl.max(peaks, axis=0)).to(tl.float64))
+    if FILTERED:
+        p_high = tl.full((), _HUGE, tl.float32)
+        p_low = tl.min(tl.where(masses <= LIST, points, _HUGE), axis=0)
+        u_high, u_low = p_high, p_high
+    else:
+        total = tl.sum(tl.load(rows + POINTS, mask=s < pieces, other=0.0), axis=0)
+        p_high, p_low, u_high, u_low = _brackets(
+            points, masses, total, tl.load(state + 1), tl.load(state + 2)
+        )
+    tl.store(state + 4, p_high.to(tl.float64))
+    tl.store(state + 5, p_low.to(tl.float64))
+    tl.store(state + 6, u_high.to(tl.float64))
+    tl.store(state + 7, u_low.to(tl.float64))
 
 
 @triton.jit
 def collect(
-    x_ptr, stride, n, size, begin, pieces, options_ptr, points_ptr, peaks_ptr, masses_ptr, exact_ptr,
-    ends_ptr, counters_ptr, lists_ptr, PER_ROW: tl.constexpr, OWN_STREAM: tl.constexpr,
-    FILTERED: tl.constexpr, LIST: tl.constexpr, PIECES: tl.constexpr, HEIGHT: tl.constexpr,
-    THREADS: tl.constexpr,
+    x_ptr, stride, n, size, begin, pieces, state_ptr, exact_ptr, counters_ptr, lists_ptr,
+    FILTERED: tl.constexpr, LIST: tl.constexpr, HEIGHT: tl.constexpr, THREADS: tl.constexpr,
 ):  # fmt: skip
     """Exact masses of each piece, of all of it and above either pair of thresholds; the two lists."""
     program = tl.program_id(0)
     draw, piece = program // pieces, program % pieces
-    row, number = (begin + draw) // size, (begin + draw) % size
+    row = (begin + draw) // size
     place = piece * (4 * HEIGHT * THREADS) + tile(HEIGHT, THREADS)
     x = read(x_ptr + row.to(tl.int64) * stride, place, n)
-    peak = _peak_of_pieces(peaks_ptr, draw, pieces, PIECES)
+    state = state_ptr + draw * STATE
+    scale = tl.load(state)
+    peak = tl.load(state + 3).to(tl.float32)
+    p_high = tl.load(state + 4).to(tl.float32)
+    p_low = tl.load(state + 5).to(tl.float32)
+    u_high = tl.load(state + 6).to(tl.float32)
+    u_low = tl.load(state + 7).to(tl.float32)
     if (peak > -float("inf")) & (peak < float("inf")):
-        temperature, top_p, u = _draw_of(options_ptr, row, number, PER_ROW, OWN_STREAM)
-        scale = exponent_scale(temperature)
-        j = tl.arange(0, POINTS)
-        s = tl.arange(0, PIECES)
-        rows = masses_ptr + (draw * pieces + s) * 2 * POINTS
-        masses = tl.sum(tl.load(rows[:, None] + j[None, :], mask=s[:, None] < pieces, other=0.0), axis=0)
-        points = tl.load(points_ptr + draw * POINTS + j)
-        if FILTERED:
-            p_high = tl.full((), _HUGE, tl.float32)
-            p_low = tl.min(tl.where(masses <= LIST, points, _HUGE), axis=0)
-            u_high, u_low = p_high, p_high
-        else:
-            total = tl.sum(tl.load(rows + POINTS, mask=s < pieces, other=0.0), axis=0)
-            p_high, p_low, u_high, u_low = _brackets(points, masses, total, top_p, u)
         lists = lists_ptr + draw.to(tl.int64) * 4 * LIST
+        counters = counters_ptr + draw * 32
         if FILTERED:
-            _append(x, place, x >= p_low, lists, counters_ptr + draw * 32, LIST)
+            _append(x, place, p_low, _HUGE, lists, counters, LIST, HEIGHT, THREADS)
         else:
-            if top_p < 1:
-                _append(x, place, (x >= p_low) & (x < p_high), lists, counters_ptr + draw * 32, LIST)
-            _append(
-                x, place, (x >= u_low) & (x < u_high), lists + 2 * LIST, counters_ptr + draw * 32 + 16, LIST
-            )
+            if tl.load(state + 1) < 1:
+                _append(x, place, p_low, p_high, lists, counters, LIST, HEIGHT, THREADS)
+            _append(x, place, u_low, u_high, lists + 2 * LIST, counters + 16, LIST, HEIGHT, THREADS)
         weights = weigh(x, peak, scale)
         whole = of_threads(weights)
         above_p = of_threads(tl.where(x >= p_high, weights, 0.0))
@@ -283,24 +332,19 @@ def collect(
         sums = tl.sum(tl.reshape(pairs, [THREADS, 4]), axis=0)
         # In the order whole, above_u, above_p, whole.
         tl.store(exact_ptr + program * 4 + tl.arange(0, 4), sums)
-        if piece == 0:
-            ends = ends_ptr + draw * 4
-            tl.store(ends, p_high)
-            tl.store(ends + 1, p_low)
-            tl.store(ends + 2, u_high)
-            tl.store(ends + 3, u_low)
 
 
 @triton.jit
 def conclude(
-    n, size, begin, pieces, options_ptr, peaks_ptr, exact_ptr, ends_ptr, counters_ptr, lists_ptr, few_ptr,
+    n, size, begin, pieces, options_ptr, state_ptr, exact_ptr, counters_ptr, lists_ptr, few_ptr,
     tokens_ptr, status_ptr, PER_ROW: tl.constexpr, OWN_STREAM: tl.constexpr, FILTERED: tl.constexpr,
     LIST: tl.constexpr, PIECES: tl.constexpr, FEW: tl.constexpr, HEIGHT: tl.constexpr, THREADS: tl.constexpr,
 ):  # fmt: skip
     """The token of each draw from its lists."""
     draw = tl.program_id(0)
     row, number = (begin + draw) // size, (begin + draw) % size
-    peak = _peak_of_pieces(peaks_ptr, draw, pieces, PIECES)
+    state = state_ptr + draw * STATE
+    peak = tl.load(state + 3).to(tl.float32)
     token = tl.full((), -1, tl.int64)
     status = tl.full((), REFUSED, tl.int32)
     if (peak > -float("inf")) & (peak < float("inf")):
@@ -309,31 +353,35 @@ def conclude(
         exact = exact_ptr + (draw * pieces + s) * 4
         total = tl.sum(tl.load(exact, mask=s < pieces, other=0.0), axis=0)
         lists = lists_ptr + draw.to(tl.int64) * 4 * LIST
-        ends = ends_ptr + draw * 4
+        p_low = ordered_one(tl.load(state + 5).to(tl.float32))
         first_count = tl.load(counters_ptr + draw * 32)
         if FILTERED:
             token, status = answer(
                 lists.to(tl.pointer_type(tl.float32)), lists + LIST, tl.minimum(first_count, LIST), n,
-                ordered_one(tl.load(ends + 1)), peak, total, options_ptr, row, number, few, PER_ROW,
+                p_low, peak, total, options_ptr, row, number, few, PER_ROW,
                 OWN_STREAM, True, FEW, HEIGHT, THREADS,
             )  # fmt: skip
             status = tl.where(first_count > LIST, PENDING, status)
         else:
             second_count = tl.load(counters_ptr + draw * 32 + 16)
-            temperature, top_p, u = _draw_of(options_ptr, row, number, PER_ROW, OWN_STREAM)
+            scale = tl.load(state)
+            top_p = tl.load(state + 1)
+            u = tl.load(state + 2)
+            p_high = ordered_one(tl.load(state + 4).to(tl.float32))
+            u_high = ordered_one(tl.load(state + 6).to(tl.float32))
+            u_low = ordered_one(tl.load(state + 7).to(tl.float32))
             given = options_of(options_ptr, row, PER_ROW)[0]
-            scale = exponent_scale(temperature)
             u_base = tl.sum(tl.load(exact + 1, mask=s < pieces, other=0.0), axis=0)
             p_base = tl.sum(tl.load(exact + 2, mask=s < pieces, other=0.0), axis=0)
             margin = total * MARGIN
-            undecided = (given != 0) & (given != temperature)
+            undecided = (given != 0) & ((given < COLDEST) | (given > HOTTEST))
             pending = undecided & False
             kept = total
             if top_p < 1:
                 target = top_p * total
                 token, kept, spare, everything = reach(
                     lists.to(tl.pointer_type(tl.float32)), lists + LIST, tl.minimum(first_count, LIST), n,
-                    ordered_one(tl.load(ends + 1)), ordered_one(tl.load(ends)), target, p_base, peak, scale,
+                    p_low, p_high, target, p_base, peak, scale,
                     few, True, FEW, HEIGHT, THREADS,
                 )  # fmt: skip
                 undecided = undecided | (spare <= margin)
@@ -347,8 +395,8 @@ def conclude(
             chosen = lists + which * 2 * LIST
             token, kept, spare, everything = reach(
                 chosen.to(tl.pointer_type(tl.float32)), chosen + LIST, tl.minimum(count, LIST), n,
-                ordered_one(tl.load(ends + 2 * which + 1)), ordered_one(tl.load(ends + 2 * which)), target,
-                base, peak, scale, few, True, FEW, HEIGHT, THREADS,
+                tl.where(in_first, p_low, u_low), tl.where(in_first, p_high, u_high), target, base, peak,
+                scale, few, True, FEW, HEIGHT, THREADS,
             )  # fmt: skip
             undecided = undecided | (spare <= margin)
             pending = pending | (count > LIST) | (target > everything - margin)
