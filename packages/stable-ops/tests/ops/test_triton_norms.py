@@ -34,9 +34,19 @@ def test_every_length_has_a_launch():
             assert chosen.rows == 0 or chosen.block >= length
             assert chosen.parts == 1 or chosen.parts <= exchange.MOST_PARTS
             assert (
-                chosen.parts == 1 or (chosen.parts - 1) * chosen.part < length <= chosen.parts * chosen.part
+                chosen.parts == 1 or (chosen.parts - 1) * chosen.block < length <= chosen.parts * chosen.block
             )
             for number in (chosen.block, chosen.warps, chosen.rows or 1):
                 assert number & (number - 1) == 0
+            assert 1 <= chosen.resident <= 32
             # A row is not shared by more programs than the device holds at once.
             assert plan(length, centre=centre, processors=1).parts == 1
+
+
+def test_teams_share_the_rows_evenly():
+    from stable_ops.ops.triton.norms import _teams
+
+    for count, most in ((1, 33), (33, 33), (34, 33), (1024, 33), (1024, 24), (5, 1), (7, 0)):
+        teams = _teams(count, most)
+        assert 1 <= teams <= max(1, most)
+        assert -(-count // teams) == -(-count // max(1, most))

@@ -14,7 +14,7 @@ import triton
 
 from mfi_command import BadInput
 from stable_ops.arrays import is_tensor, unwrap, without_gradients
-from stable_ops.ops.triton import exchange, norm_rows
+from stable_ops.ops.triton import exchange, norm_rows, norm_teams
 from stable_ops.ops.triton.launching import Launch
 from stable_ops.ops.triton.rows import last, on_device_of, packed
 
@@ -35,17 +35,17 @@ def rms_norm(x: Any, weight: Any, *, eps: float, form: str, axis: int, offset: f
 class Plan:
     """How rows of a length are computed; nothing in it that bits depend on follows from how many there are.
 
-    Tiles of `rows` rows of at most `block` columns in registers, or, with rows = 0, each row `block` columns
-    at a time, in `parts` programs of `part` columns. `warps` warps to a program, `resident` programs that a
-    multiprocessor holds at once with `registers` for each thread.
+    Tiles of `rows` rows of at most `block` columns in registers, `again` read for their second use; or rows
+    in `parts` programs of `block` columns; or, with neither, each row `block` columns at a time. `warps`
+    warps to a program, `registers` for each thread.
     """
 
     block: int
     warps: int
     rows: int = 0
     parts: int = 1
-    part: int = 0
     registers: int | None = None
+    again: bool = False
 
     @property
     def resident(self) -> int:
@@ -53,16 +53,31 @@ class Plan:
         return min(32, 2**16 // (32 * self.warps * (self.registers or 128)))
 
 
+# Tiles of short rows: rows, registers, whether they are read again instead of kept; by the length of a block.
+_SHORT = {
+    False: {128: (4, 128, True), 256: (2, 128, False), 512: (1, 128, False)},
+    True: {128: (8, 168, True), 256: (4, 248, False), 512: (1, 128, False)},
+}
+
+
 def plan(length: int, *, centre: bool, processors: int) -> Plan:
     """The launch for rows of that length on a device with so many multiprocessors."""
     block = max(16, triton.next_power_of_2(length))
     if block <= 512:
-        return Plan(block, warps=1, rows=max(1, 512 // block), registers=128)
-    parts = triton.cdiv(length, 8192)
+        rows, registers, again = _SHORT[centre][max(128, block)]
+        rows *= min(2, max(1, 128 // block))
+        return Plan(block, warps=1, rows=rows, registers=registers, again=again)
+    part = 4096 if block <= 2**17 else 8192
+    parts = triton.cdiv(length, part)
     if length > 32768 and parts <= min(exchange.MOST_PARTS, processors) and not _INTERPRETED:
-        return Plan(2048, warps=8, parts=parts, part=8192, registers=80 if centre else 64)
-    warps = min(16, block // (1024 if block > 1024 else 512))
-    return Plan(256 * warps, warps)
+        return Plan(part, warps=part // 512, parts=parts, registers=128 if centre else 96)
+    if centre:
+        warps = min(16, max(1, block // 1024))
+        return Plan(256 * warps, warps, registers=64)
+    if block == 1024:
+        return Plan(512, warps=2, registers=40)
+    warps = min(16, block // 1024)
+    return Plan((512 if block <= 4096 else 256) * warps, warps)
 
 
 def _rows(
@@ -82,22 +97,28 @@ def _rows(
     if y.numel():
         length = rows.shape[-1]
         count = rows.numel() // length
-        options = (float(eps), offset, centre, twice, _type(scale), _type(shift))
         processors = _processors(rows.device)
+        options = (float(eps), offset, centre, twice, _type(scale), _type(shift))
         chosen, launch = _launch(length, rows.dtype, count >= 2**31, rows.device, processors, options)
         # A kernel without a weight or bias never reads through that pointer.
         operands = (rows, rows if scale is None else scale, rows if shift is None else shift, y)
+        units = length // _unit(length)
         with on_device_of(rows):
             if chosen.rows:
                 tiles = -(-count // chosen.rows)
-                launch(min(tiles, processors * chosen.resident), *operands, count, length)
+                launch(min(tiles, processors * chosen.resident), *operands, count, units)
             elif chosen.parts == 1:
-                launch(count, *operands, count, length)
+                launch(count, *operands, count, units)
             else:
                 teams = _teams(count, processors * chosen.resident // chosen.parts)
                 scratch = exchange.scratch(2 * count, chosen.parts, rows.device)
-                launch(teams * chosen.parts, *operands, scratch, count, length, chosen.parts, teams)
+                launch(teams * chosen.parts, *operands, scratch, count, units, chosen.parts, teams)
     return y if axis in (-1, x.ndim - 1) else y.movedim(-1, axis)
+
+
+def _unit(length: int) -> int:
+    """What the kernels are told the length is divisible by; from 8 on, 16 bytes are read at once."""
+    return 16 if length % 16 == 0 else 8 if length % 8 == 0 else 1
 
 
 def _teams(count: int, most: int) -> int:
@@ -129,6 +150,7 @@ def _launch(
         "TWICE": twice,
         "SCALE": scale is not None,
         "SHIFT": shift is not None,
+        "UNIT": _unit(length),
         "EVEN": length % chosen.block == 0,
         "BLOCK": chosen.block,
     }
@@ -136,10 +158,10 @@ def _launch(
     if chosen.rows:
         kernel = norm_rows.tiles
         step = max(16, 256 * chosen.warps // chosen.rows)
-        constants |= {"ROWS": chosen.rows, "STEP": step, "RELOAD": True}
+        constants |= {"ROWS": chosen.rows, "STEP": step, "RELOAD": chosen.again}
     elif chosen.parts > 1:
-        kernel = norm_rows.in_teams
-        constants |= {"PART": chosen.part, "WIDTH": triton.next_power_of_2(chosen.parts)}
+        kernel = norm_teams.in_teams
+        constants |= {"STEP": 256 * chosen.warps, "WIDTH": triton.next_power_of_2(chosen.parts)}
     return chosen, Launch(kernel, warps=chosen.warps, registers=chosen.registers, **constants)
 
 
@@ -148,10 +170,13 @@ def _vector(values: Any, name: str, rows: Any) -> Any:
         return None
     if not is_tensor(values):
         values = torch.from_numpy(unwrap(values, name).values.astype("float64"))
-    vector = without_gradients(values, name).to(rows.device)
-    if vector.shape != rows.shape[-1:]:
-        shape = tuple(vector.shape)
+    if values.requires_grad:
+        values = without_gradients(values, name)
+    if values.device != rows.device:
+        values = values.to(rows.device)
+    if values.shape != rows.shape[-1:]:
+        shape = tuple(values.shape)
         raise BadInput(
             f"{name} has shape {shape}: pass one of shape ({rows.shape[-1]},), the normalised axis"
         )
-    return packed(vector)
+    return packed(values)
