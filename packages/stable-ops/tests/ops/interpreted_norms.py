@@ -111,14 +111,14 @@ def main():
         assert torch.equal(alone.nan_to_num(7.0), y[row : row + 1].nan_to_num(7.0))
     # A short row read in pieces, as the kernel for long ones reads it.
     norms.plan = lambda length, **_: Plan(64, warps=1)
-    norms._launch.cache_clear()
+    norms._call.cache_clear()
     x = special(130, torch.float16)
     w, b = vectors(130, torch.float16)
     for form in FORMS:
         cases += judge(form, *both(form, x, w, b, 1e-5))
     # As many results as have some within an ulp of float32 of a tie: a last bit is easily lost.
     norms.plan = lambda length, **_: Plan(512, warps=1, rows=16)
-    norms._launch.cache_clear()
+    norms._call.cache_clear()
     x, (w, b) = draw(96, 500, dtype=torch.float16), vectors(500, torch.float16)
     for form in FORMS:
         cases += judge(form, *both(form, x, w, b, 1e-5))

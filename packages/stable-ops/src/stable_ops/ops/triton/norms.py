@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,25 +95,16 @@ def _rows(
     rows = last(x, axis)
     scale, shift = _vector(weight, "weight", rows), _vector(bias, "bias", rows)
     y = torch.empty_like(rows)
-    if y.numel():
+    size = rows.numel()
+    if size:
         length = rows.shape[-1]
-        count = rows.numel() // length
-        processors = _processors(rows.device)
-        options = (float(eps), offset, centre, twice, _type(scale), _type(shift))
-        chosen, launch = _launch(length, rows.dtype, count >= 2**31, rows.device, processors, options)
+        count = size // length
         # A kernel without a weight or bias never reads through that pointer.
-        operands = (rows, rows if scale is None else scale, rows if shift is None else shift, y)
-        units = length // _unit(length)
+        w, b = rows if scale is None else scale, rows if shift is None else shift
+        kinds = (rows.dtype, w.dtype, b.dtype, scale is None, shift is None, count >= 2**31)
+        call = _call(length, rows.device, kinds, eps, offset, centre, twice)
         with on_device_of(rows):
-            if chosen.rows:
-                tiles = -(-count // chosen.rows)
-                launch(min(tiles, processors * chosen.resident), *operands, count, units)
-            elif chosen.parts == 1:
-                launch(count, *operands, count, units)
-            else:
-                teams = _teams(count, processors * chosen.resident // chosen.parts)
-                scratch = exchange.scratch(2 * count, chosen.parts, rows.device)
-                launch(teams * chosen.parts, *operands, scratch, count, units, chosen.parts, teams)
+            call(count, rows, w, b, y)
     return y if axis in (-1, x.ndim - 1) else y.movedim(-1, axis)
 
 
@@ -127,42 +119,50 @@ def _teams(count: int, most: int) -> int:
     return -(-count // rounds)
 
 
-@functools.cache
-def _processors(device: Any) -> int:
-    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
-
-
-def _type(vector: Any) -> Any:
-    return None if vector is None else vector.dtype
-
-
 @functools.lru_cache(maxsize=1024)
-def _launch(
-    length: int, dtype: Any, many: bool, device: Any, processors: int, options: tuple[Any, ...]
-) -> tuple[Plan, Launch]:
-    """The plan for rows of that length and its kernel; `many` and the types only tell launches apart."""
-    eps, offset, centre, twice, scale, shift = options
+def _call(
+    length: int, device: Any, kinds: tuple[Any, ...], eps: float, offset: float, centre: bool, twice: bool
+) -> Callable[..., None]:
+    """What computes any number of rows of that length; some of `kinds` only tells kernels apart."""
+    processors = (
+        torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+    )
     chosen = plan(length, centre=centre, processors=processors)
-    constants = {
-        "EPS": eps,
+    unit = _unit(length)
+    units = length // unit
+    constants: dict[str, Any] = {
+        "EPS": float(eps),
         "OFFSET": offset,
         "CENTRE": centre,
         "TWICE": twice,
-        "SCALE": scale is not None,
-        "SHIFT": shift is not None,
-        "UNIT": _unit(length),
+        "SCALE": not kinds[3],
+        "SHIFT": not kinds[4],
+        "UNIT": unit,
         "EVEN": length % chosen.block == 0,
         "BLOCK": chosen.block,
     }
-    kernel = norm_rows.streams
+    settings: dict[str, Any] = {"warps": chosen.warps, "registers": chosen.registers}
+    resident = processors * chosen.resident
     if chosen.rows:
-        kernel = norm_rows.tiles
         step = max(16, 256 * chosen.warps // chosen.rows)
         constants |= {"ROWS": chosen.rows, "STEP": step, "RELOAD": chosen.again}
-    elif chosen.parts > 1:
-        kernel = norm_teams.in_teams
-        constants |= {"STEP": 256 * chosen.warps, "WIDTH": triton.next_power_of_2(chosen.parts)}
-    return chosen, Launch(kernel, warps=chosen.warps, registers=chosen.registers, **constants)
+        tiles = Launch(norm_rows.tiles, **settings, **constants)
+        return lambda count, *operands: tiles(
+            min(-(-count // chosen.rows), resident), *operands, count, units
+        )
+    if chosen.parts == 1:
+        streams = Launch(norm_rows.streams, **settings, **constants)
+        return lambda count, *operands: streams(count, *operands, count, units)
+    parts = chosen.parts
+    constants |= {"STEP": 256 * chosen.warps, "WIDTH": triton.next_power_of_2(parts)}
+    in_teams = Launch(norm_teams.in_teams, **settings, **constants)
+
+    def shared(count: int, *operands: Any) -> None:
+        teams = _teams(count, resident // parts)
+        scratch = exchange.scratch(2 * count, parts, device)
+        in_teams(teams * parts, *operands, scratch, count, units, parts, teams)
+
+    return shared
 
 
 def _vector(values: Any, name: str, rows: Any) -> Any:
@@ -174,7 +174,7 @@ def _vector(values: Any, name: str, rows: Any) -> Any:
         values = without_gradients(values, name)
     if values.device != rows.device:
         values = values.to(rows.device)
-    if values.shape != rows.shape[-1:]:
+    if values.ndim != 1 or len(values) != rows.shape[-1]:
         shape = tuple(values.shape)
         raise BadInput(
             f"{name} has shape {shape}: pass one of shape ({rows.shape[-1]},), the normalised axis"
