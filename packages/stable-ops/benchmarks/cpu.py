@@ -119,6 +119,7 @@ def main() -> None:
     arguments.add_argument("--show", type=Path, help="Print the table of an earlier run.")
     arguments.add_argument("--form", choices=["numpy", "alone", "torch"], help="One of them.")
     arguments.add_argument("--op", help="One operator.")
+    arguments.add_argument("--length", type=int, help="One length of rows.")
     options = arguments.parse_args()
     if options.show:
         print(table(json.loads(options.show.read_text(encoding="utf-8"))["rows"]))
@@ -136,7 +137,7 @@ def main() -> None:
     }
     print(table([]))
     for point in points():
-        if (options.form or point["form"]) == point["form"] and (options.op or point["op"]) == point["op"]:
+        if all(getattr(options, name) in (None, point[name]) for name in ("form", "op", "length")):
             result["rows"].append(measure(point))
             print(table(result["rows"][-1:]).splitlines()[1], flush=True)
             if options.output:
