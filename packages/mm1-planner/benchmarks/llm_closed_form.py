@@ -10,7 +10,10 @@ Prints the errors of the mean ITL and TTFT, and of the rate at which a mean ITL 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
+import platform
+from pathlib import Path
 
 import numpy as np
 
@@ -114,8 +117,19 @@ def main() -> None:
         "--capacities", type=int, default=40, help="scenarios whose rate at a target is compared too"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="JSON file for the result")
     arguments = parser.parse_args()
-    print(json.dumps(study(arguments.scenarios, arguments.seed, arguments.capacities), indent=1))
+    found = study(arguments.scenarios, arguments.seed, arguments.capacities) | {
+        "seed": arguments.seed,
+        "requests": REQUESTS,
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+    text = json.dumps(found, indent=1) + "\n"
+    print(text)
+    if arguments.output:
+        arguments.output.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
