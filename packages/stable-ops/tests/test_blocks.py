@@ -98,7 +98,7 @@ def test_whose_exponential_it_is_does_not_show(name, dtype, monkeypatch):
     pytest.importorskip("torch")
     from stable_ops.ops import activations, tensors
 
-    x = np.concatenate([drawn((60, 513), dtype), drawn((60, 513), dtype, 1, 30.0)])
+    x = np.concatenate([drawn((90, 513), dtype), drawn((60, 513), dtype, 1, 30.0)])
     assert tensors.at_hand()
     with_torch = OPERATORS[name](x)
     monkeypatch.setattr(tensors, "at_hand", lambda: False)
@@ -110,6 +110,7 @@ def test_whose_exponential_it_is_does_not_show(name, dtype, monkeypatch):
 @pytest.mark.parametrize("name", OPERATORS)
 def test_the_number_of_threads_is_no_part_of_the_value(name, dtype, monkeypatch):
     torch = pytest.importorskip("torch")
+    monkeypatch.setattr(blocks, "BLOCK_ELEMENTS", 2**15)
     x = drawn((9, 20_000), dtype)
     results = []
     before = torch.get_num_threads()
@@ -129,7 +130,8 @@ def test_the_number_of_threads_is_no_part_of_the_value(name, dtype, monkeypatch)
 @pytest.mark.parametrize("name", OPERATORS)
 def test_extra_memory_is_at_most_eight_blocks_a_core(name, dtype, monkeypatch):
     monkeypatch.setattr(blocks, "cores", lambda: 2)
-    x = np.repeat(drawn((64, 4096), dtype), 8, axis=0)
+    monkeypatch.setattr(blocks, "BLOCK_ELEMENTS", 2**14)
+    x = np.repeat(drawn((64, 4096), dtype), 4, axis=0)
     for laid_out in (x, x[:, ::-1]):
         OPERATORS[name](laid_out[:1])  # tables
         tracemalloc.start()

@@ -41,7 +41,7 @@ def softmax(x: Any, *, axis: int = -1) -> Any:
     place of the 6), hence, of 16-bit and float32 inputs, within 0.5 ulp plus :math:`2^{-21}` (float32),
     :math:`2^{-34}` (16-bit): the correctly rounded value except where the exact one lies that close to a tie.
     Each row is computed alone: the bits do not depend on the batch.
-    Cost O(n), on all cores of a CPU (at most OMP_NUM_THREADS); extra memory at most 2 MiB a core, or eight
+    Cost O(n), on all cores of a CPU (at most OMP_NUM_THREADS); extra memory at most 8 MiB a core, or eight
     float64 rows where those are longer.
 
     On a CUDA device 16-bit results are within 0.501 ulp (tier T2), by a bound of :math:`2^{-22}` before the

@@ -22,6 +22,8 @@ from stable_ops.blocks import BLOCK_ELEMENTS, Loops, RowFunction, Workspace, num
 from stable_ops.fp.formats import BF16, FP16, Format
 from stable_ops.fp.rounding import through_float32
 
+# torch takes further threads to an operation from 2^15 elements on.
+_PIECE = 2**15 - 64
 # From here on numpy asks for huge pages, which torch does not: first touch then costs a fifth.
 _HUGE_BYTES = 2**22
 
@@ -113,7 +115,7 @@ def map_elements(function: Callable[..., Float64], *operands: Any, threads: int 
             stop = min(start + BLOCK_ELEMENTS, out.numel())
             blocks = [spare.array(f"block {i}", (stop - start,)) for i in range(len(readers))]
             for block, read in zip(blocks, readers, strict=True):
-                torch.from_numpy(block).copy_(read(start, stop))
+                _in_pieces(torch.Tensor.copy_, torch.from_numpy(block), read(start, stop))
             _round_into(out[start:stop], function(spare, *blocks), spare)
 
         return one
@@ -170,15 +172,20 @@ def _elements(x: Any) -> Callable[[int, int], Any]:
 
 
 def _in_pieces(operation: Callable[..., Any], *tensors: Any) -> None:
-    """Apply an elementwise operation to blocks, to one that is a longer row in pieces.
+    """Apply an elementwise operation to blocks in pieces that torch leaves to the calling thread.
 
     Further threads of torch within a thread of `share` would wait for one another after every operation.
     """
-    if tensors[0].numel() <= BLOCK_ELEMENTS:
+    first = tensors[0]
+    if first.numel() <= _PIECE:
         operation(*tensors)
-        return
-    for start in range(0, tensors[0].shape[-1], BLOCK_ELEMENTS):
-        operation(*(x[..., start : start + BLOCK_ELEMENTS] for x in tensors))
+    elif first.ndim == 2 and first.shape[0] > 1:
+        step = max(1, _PIECE // first.shape[1])
+        for start in range(0, first.shape[0], step):
+            _in_pieces(operation, *(x[start : start + step] for x in tensors))
+    else:
+        for start in range(0, first.shape[-1], _PIECE):
+            operation(*(x[..., start : start + _PIECE] for x in tensors))
 
 
 def _empty(shape: tuple[int, ...], dtype: Any) -> Any:
