@@ -119,7 +119,7 @@ def main():
     # As many results as have some within an ulp of float32 of a tie: a last bit is easily lost.
     norms.plan = lambda length, **_: Plan(512, warps=1, rows=16)
     norms._call.cache_clear()
-    x, (w, b) = draw(96, 500, dtype=torch.float16), vectors(500, torch.float16)
+    x, w, b = (draw(*shape, dtype=torch.float16) for shape in ((96, 500), (500,), (500,)))
     for form in FORMS:
         cases += judge(form, *both(form, x, w, b, 1e-5))
     # Products that are ties, which a rational root passes on.
