@@ -9,6 +9,7 @@ from mfi_command import BadInput
 from stable_ops import layer_norm, rms_norm
 from stable_ops.testing import assert_ulp
 from stable_ops.testing.oracles import truth
+from stable_ops.testing.rounded import correctly_rounded
 from stable_ops.testing.strategies import rows
 
 
@@ -115,3 +116,17 @@ def test_gemma_adds_one_to_the_weight_without_rounding_it():
 def test_bad_input(call, message):
     with pytest.raises(BadInput, match=message):
         call(np.zeros((2, 4)))
+
+
+@pytest.mark.parametrize("form", ["exact", "hf", "gemma"])
+def test_rows_that_vanish_beside_eps(form):
+    """Times 1000.00000000000002 the weight: closer to a tie than float64 can tell."""
+    pytest.importorskip("flint")
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    rng = np.random.default_rng(246466)
+    x = (rng.standard_normal((4, 2048)) * 2.0 ** rng.integers(-130, -60, (4, 1))).astype(bfloat16)
+    weight = rng.standard_normal(2048).astype(bfloat16)
+    op = "rms_norm" if form == "exact" else f"rms_norm_{form}"
+    rounded = correctly_rounded(op, x, weight)
+    assert rounded.near > 0
+    assert int(rounded.wrong(rms_norm(x, weight, form=form)).sum()) == 0

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mfi_command import BadInput
 from stable_ops.arrays import Float64, has_kernels, unwrap, without_gradients
@@ -147,11 +148,14 @@ def rms_norm(
     round_first = partial(tensors.round_like, like=x) if tensors.fits(x) else unwrap(x).round
 
     def rows(block: Float64, _: Workspace, *, wide: bool) -> Float64:
-        _over_root_mean_square(block, eps, wide)
+        beside, ratios = _over_root_mean_square(block, eps, wide)
         if form == "hf":
+            block[beside] = _to_odd(ratios)
             block[...] = round_first(block)
         if scale is not None:
             block *= scale
+        if form != "hf" and beside.size:
+            block[beside] = _to_odd(ratios if scale is None else ratios * scale)
         return block
 
     return _map(rows, x, axis)
@@ -181,14 +185,34 @@ def _below_overflow(x: Float64) -> Any:
     return unit
 
 
-def _over_root_mean_square(x: Float64, eps: float, wide: bool, unit: Any = 0) -> None:
-    """x 2^unit over the root of its mean square plus eps, in place."""
+def _over_root_mean_square(
+    x: Float64, eps: float, wide: bool, unit: Any = 0
+) -> tuple[NDArray[np.intp], NDArray[np.longdouble]]:
+    """x 2^unit over the root of its mean square plus eps, in place.
+
+    Answers which rows of a narrower format vanish beside eps, and their ratios in longer arithmetic: the root
+    of 1e-6 is so near to 1e-3 that their results are often closer to a tie than float64 can tell.
+    """
+    none = np.empty(0, dtype=np.intp), np.empty((0, x.shape[-1]), dtype=np.longdouble)
     if x.shape[-1] == 0:
-        return
+        return none
     if wide:
         eps = _scale_to_one(x, eps, unit)
     # Squares of narrower formats neither overflow nor vanish in float64.
-    x /= np.sqrt(_sum_of_squares(x) / x.shape[-1] + eps)
+    mean_square = _sum_of_squares(x) / x.shape[-1]
+    beside, ratios = none
+    if not wide and (small := mean_square[:, 0] < eps * 2.0**-40).any():
+        beside = np.flatnonzero(small)
+        ratios = x[beside] / np.sqrt(mean_square[beside].astype(np.longdouble) + eps)
+    x /= np.sqrt(mean_square + eps)
+    return beside, ratios
+
+
+def _to_odd(y: NDArray[np.longdouble]) -> Float64:
+    """To float64; what is inexact to the neighbour with an odd last bit, which lies on no narrower tie."""
+    near = y.astype(np.float64)
+    even = (near.view(np.int64) & 1) == 0
+    return np.where((near != y) & even, np.nextafter(near, np.where(y > near, np.inf, -np.inf)), near)
 
 
 def _sum_of_squares(x: Float64) -> Float64:
