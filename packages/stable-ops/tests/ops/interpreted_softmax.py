@@ -9,7 +9,7 @@ import triton.language as tl
 
 import stable_ops
 from stable_ops.ops.triton import exchange, exponentials, softmax
-from stable_ops.ops.triton.softmax_pairs import pairs_in_parts, whole_pairs
+from stable_ops.ops.triton.softmax_pairs import pairs_in_parts
 from stable_ops.ops.triton.softmax_pieces import in_pieces
 from stable_ops.ops.triton.softmax_teams import in_teams, sum_in_parts
 from stable_ops.ops.triton.tiers import LIMIT_ULP, tier
@@ -79,13 +79,12 @@ def kernels(x, number):
         yield "sum", lambda y: sum_in_parts[(count,)](x, y, scratch(), counters, 1, length, **constants)
     elif narrow:
         aligned = length % 2 == 0
-        pairs = {**first, **group, **block, "PIECE": 128, "BF16": False, "ALIGNED": aligned}
+        pairs = {**first, **group, **block, "PIECE": 128, "BF16": False, "ALIGNED": aligned, "PREFETCH": True}
         half = length // 2 if aligned else length
 
         def view(z):
             return z.view(torch.int32) if aligned else z
 
-        yield "pairs", lambda y: whole_pairs[(count,)](view(x), view(y), count, half, **pairs)
         yield (
             "parts",
             lambda y: pairs_in_parts[(count,)](view(x), view(y), scratch(), count, 1, half, **pairs, **width),

@@ -14,7 +14,7 @@ import triton
 from stable_ops.ops.triton import exchange
 from stable_ops.ops.triton.launch import start
 from stable_ops.ops.triton.rows import last, on_device_of
-from stable_ops.ops.triton.softmax_pairs import pairs_in_parts, whole_pairs
+from stable_ops.ops.triton.softmax_pairs import pairs_in_parts
 from stable_ops.ops.triton.softmax_pieces import in_pieces
 from stable_ops.ops.triton.softmax_plan import Launch, plan
 from stable_ops.ops.triton.softmax_rows import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, whole
@@ -89,6 +89,7 @@ def _kernel(length: int, op: int, dtype: Any, device: Any) -> tuple[Launch, Any,
         "PIECE": min(launch.block // 2, 32 * 4 * launch.warps),
         "BF16": dtype == torch.bfloat16,
         "ALIGNED": length % 2 == 0,
+        "PREFETCH": length % 2 == 0,
     }
     even = {"EVEN": launch.rows == 1 and launch.parts * launch.block == length}
     piece = {"PIECE": max(16, 32 * 8 * launch.warps // launch.rows)}
@@ -98,8 +99,6 @@ def _kernel(length: int, op: int, dtype: Any, device: Any) -> tuple[Launch, Any,
     if launch.kind == "sum":
         return launch, sum_in_parts, typed | block | width | even | piece
     if launch.kind == "whole":
-        if launch.pairs:
-            return launch, whole_pairs, first | group | block | pairs
         return launch, whole, first | typed | block | {"ROWS": launch.rows} | even | piece
     if launch.pairs:
         return launch, pairs_in_parts, first | group | block | width | pairs

@@ -20,6 +20,7 @@ from stable_ops.ops.triton.exponentials import (
     forget,
     larger,
     powers,
+    prefetch,
     quick_log,
     quick_log1p,
     reciprocal,
@@ -159,37 +160,6 @@ def _without_peaks(
     return rest, count_twins(total, rest, 1.0)
 
 
-@triton.jit(do_not_specialize=["count"])
-def whole_pairs(
-    x_ptr,
-    y_ptr,
-    count,
-    length,
-    OP: tl.constexpr,
-    GROUP: tl.constexpr,
-    BLOCK: tl.constexpr,
-    PIECE: tl.constexpr,
-    BF16: tl.constexpr,
-    ALIGNED: tl.constexpr,
-):
-    """One row of at most `BLOCK` elements; if `ALIGNED` x and y are int32, of `length` pairs to a row."""
-    dtype: tl.constexpr = tl.bfloat16 if BF16 else tl.float16
-    row = tl.program_id(0).to(tl.int64)
-    pair = tl.arange(0, BLOCK // 2)[None, :]
-    pairs = _load_pairs(x_ptr, row, pair, length, count, dtype, ALIGNED)
-    peak, total = _quick_sum(pairs, dtype, GROUP)
-    logarithm = total
-    if OP == LOG_SOFTMAX:
-        logarithm = quick_log(total)
-        if log_is_small(total, dtype):
-            rest, twins = _without_peaks(
-                x_ptr, row, 0, peak, length, count, dtype, BLOCK, PIECE, GROUP, ALIGNED
-            )
-            logarithm = quick_log1p(rest + (twins - 1.0))
-    y = _finish(forget(pairs), peak, total, logarithm, OP, dtype)
-    _store_pairs(y_ptr, row, pair, length, y, dtype, ALIGNED)
-
-
 @triton.jit
 def _hear(place, parts, WIDTH: tl.constexpr):
     """The row's peak, and its sum relative to it."""
@@ -215,12 +185,18 @@ def pairs_in_parts(
     PIECE: tl.constexpr,
     BF16: tl.constexpr,
     ALIGNED: tl.constexpr,
+    PREFETCH: tl.constexpr,
 ):
     """A part of a row, `BLOCK` elements; the scratch has the words of two exchanges for each row.
 
     The second is for small logarithms.
     """
     dtype: tl.constexpr = tl.bfloat16 if BF16 else tl.float16
+    if PREFETCH:
+        # Somebody takes the part of this number about now: it is on its way while the ticket is.
+        place = tl.program_id(0)
+        column = (place % parts) * (BLOCK // 2) + tl.arange(0, BLOCK // 64) * 32
+        prefetch(x_ptr + (place // parts).to(tl.int64) * length + tl.minimum(column, length - 1))
     row, part = ticket(scratch_ptr, parts)
     pair = part * (BLOCK // 2) + tl.arange(0, BLOCK // 2)[None, :]
     pairs = _load_pairs(x_ptr, row, pair, length, count, dtype, ALIGNED)

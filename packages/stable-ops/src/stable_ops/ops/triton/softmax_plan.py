@@ -65,8 +65,6 @@ def plan(length: int, op: int, *, wide: bool, processors: int) -> Launch:
     if block <= (8192 if wide else 16384):
         tile, warps = _tile(block, op, wide)
         return Launch("whole", block, warps, rows=max(1, tile // block))
-    if block == 32768 and not wide and not sums:
-        return Launch("whole", block, 16, pairs=True, registers=64)
     size, warps = (4096, 8) if wide else (8192, 4)
     times = max(1, block // (exchange.MOST_PARTS * size))
     parts = triton.cdiv(length, size * times)
@@ -77,9 +75,9 @@ def plan(length: int, op: int, *, wide: bool, processors: int) -> Launch:
         return Launch("sum", size * times, warps * times, parts=parts)
     if wide:
         return Launch("parts", size * times, warps * times, parts=parts, programs=2 * processors)
-    return Launch(
-        "parts", size * times, warps * times, parts=parts, pairs=True, registers=72 if times < 4 else 64
-    )
+    # The odd lengths are read a number at a time, which takes more registers.
+    registers = None if length % 2 else 80 if times == 1 else 64
+    return Launch("parts", size * times, warps * times, parts=parts, pairs=True, registers=registers)
 
 
 def _tile(block: int, op: int, wide: bool) -> tuple[int, int]:
