@@ -70,8 +70,8 @@ def plan(length: int, *, centre: bool, processors: int) -> Plan:
         return Plan(block, warps=1, rows=rows, registers=registers, again=again)
     part = 4096 if block <= 2**17 else 8192
     parts = triton.cdiv(length, part)
-    if length > 32768 and parts <= min(exchange.MOST_PARTS, processors) and not _INTERPRETED:
-        return Plan(part, warps=part // 512, parts=parts, registers=128 if centre else 96)
+    if length > 32768 and not centre and parts <= min(exchange.MOST_PARTS, processors) and not _INTERPRETED:
+        return Plan(part, warps=part // 1024, parts=parts, registers=128)
     if centre:
         warps = min(16, max(1, block // 1024))
         return Plan(256 * warps, warps, registers=64)
