@@ -80,10 +80,13 @@ def accuracy(ops: list[str], folder: Path) -> None:
                 print(op, dtype, *some, flush=True)
 
 
-def speed(folder: Path, wait: Path | None, *, few: bool) -> None:
-    """Compile everything, wait for the file, time."""
+def speed(folder: Path, wait: Path | None, *, few: bool, only: list[str]) -> None:
+    """Compile everything, or the kernels of some libraries, wait for the file, time."""
     prepared = [timing.Prepared(point) for point in everything(few)]
     for some in (set(BACKENDS) - {"torch.compile", LATE}, {"torch.compile"}, {LATE}):
+        some &= set(only)
+        if not some:
+            continue
         # What other processes compile for all (see the top) is only loaded here.
         compiled = Path(f"{wait}.{''.join(some)}") if len(some) == 1 else None
         while wait and compiled and not (wait.exists() or compiled.exists()):
@@ -179,6 +182,7 @@ def main() -> None:
     step = steps.add_parser("speed")
     step.add_argument("--output", type=Path, required=True)
     step.add_argument("--few", action="store_true", help="bfloat16 at four lengths only")
+    step.add_argument("--only", nargs="+", default=list(BACKENDS), choices=list(BACKENDS))
     step.add_argument("--wait", type=Path, help="file to wait for; see the source for FILE.*")
     step = steps.add_parser("merge")
     step.add_argument("folder", type=Path)
@@ -190,7 +194,7 @@ def main() -> None:
     elif given.step == "accuracy":
         accuracy(given.ops, given.output)
     elif given.step == "speed":
-        speed(given.output, given.wait, few=given.few)
+        speed(given.output, given.wait, few=given.few, only=given.only)
     else:
         merge(given.folder, given.path)
 

@@ -51,6 +51,20 @@ def load(name: str) -> Run | None:
     return run
 
 
+def joined(run: Run, other: Run | None) -> Run:
+    """A run with the rows of the libraries that only another run on such a device has."""
+    if other is None:
+        return run
+    lists = ("rows", "launches", "accuracy", "invariance", "trials", "absent")
+    present = {row["backend"] for name in lists[:5] for row in run[name]}
+    added = {row["backend"] for name in lists[:5] for row in other[name]} - present
+    whole = dict(run)
+    for name in lists:
+        kept = [row for row in run[name] if name != "absent" or row["backend"] not in added]
+        whole[name] = kept + [row for row in other[name] if row["backend"] in added]
+    return whole
+
+
 def share(row: Row) -> float:
     """Of read bandwidth where that is measured, else of copy."""
     return float(row["of_copy"] if row["of_read"] is None else row["of_read"])
@@ -127,6 +141,13 @@ def bits(rows: Sequence[Row]) -> str:
     return f"no, {count} of {sum(len(row['batches']) for row in rows)}" if count else "yes"
 
 
+def failures(trial: Row) -> str:
+    """What a kernel answered wrongly, and what it refused to compute."""
+    refused = trial["sorts"].get("raises", 0)
+    wrong = str(trial["failures"] - refused)
+    return f"{wrong}, {refused} refused" if refused else wrong
+
+
 def glance(run: Run, op: str, dtype: str) -> str:
     """Speed, error and invariance of an operator in each library."""
     speed, judged = where(run["rows"], op=op, dtype=dtype), where(run["accuracy"], op=op, dtype=dtype)
@@ -138,7 +159,7 @@ def glance(run: Run, op: str, dtype: str) -> str:
         shares = [lowest(rows, *span) for span in (((1, 2**20),) if any_length else spans)]
         same = bits(where(run["invariance"], op=op, dtype=dtype, backend=name))
         trials = where(run["trials"], op=op, dtype=dtype, backend=name)
-        found = str(trials[0]["failures"]) if trials else ""
+        found = failures(trials[0]) if trials else ""
         ulp, wrong, ties = errors(where(judged, backend=name))
         lines.append(
             [TITLES[name], " / ".join(shares), ulp, f"{wrong}; {ties}" if ties else wrong, same, found]
@@ -310,18 +331,19 @@ medians of 51 rounds, compilation left out. Bytes are the operator's own: inputs
 logsumexp and sampling, which only read, are measured against the fastest of several kernels that
 only read. A kernel whose answer is wrong is not timed."""
 GLANCE = """Four shares of copy bandwidth (logsumexp: of read bandwidth): the lowest over rows of
-128 to 512 numbers, of 1024, of 4096 to 32,768 and of 65,536 to 262,144. Errors are over all classes
-of inputs: normal, scale 10, mean 1000, and for gelu and silu all 65,536 inputs; "near ties" is the
-share misrounded among outputs whose exact value lies within 1/256 ulp of a tie, where half is what
-a coin gives. Same bits: a row alone and in batches of up to 2,048; "no, 3 of 35" where 3 batch
-sizes changed bits. Trials failed: what `stable-ops check` reports at a limit of one ulp (masks,
-NaN, overflow, layouts). Errors of thousands of ulp are those of small results, relative to these
-results: GELU's tail, in bfloat16 LayerNorm's near the mean (in float32 its ulp is at least that of
-1)."""
+128 to 512 numbers, of 1024, of 4096 to 32,768 and of 65,536 to 262,144. Errors are over all
+classes of inputs: normal, scale 10, mean 1000, and for gelu and silu all 65,536 inputs; "near
+ties" is the share misrounded among outputs whose exact value lies within 1/256 ulp of a tie,
+where half is what a coin gives. Same bits: a row alone and in batches of up to 2,048; "no, 3 of
+35" where 3 batch sizes changed bits. Trials failed: what `stable-ops check` reports at a limit of
+one ulp (masks, NaN, overflow, layouts), without the cases that the library refuses by an
+exception. Errors of thousands of ulp are those of small results, relative to these results:
+GELU's tail, in bfloat16 LayerNorm's near the mean (in float32 its ulp is at least that of 1)."""
 GOAL = "The goals were set before anything was measured; stable-ops' share is bold where it reaches its goal."
-SAMPLING = """Milliseconds, and how often the logits could have been read in that time. stable-ops draws
-from the exact nucleus; FlashInfer is its softmax followed by its sampler, torch a sort, a cumulative sum and
-a draw."""
+QUACK = "Where it has no speed, only its errors were measured."
+SAMPLING = """Milliseconds, and how often the logits could have been read in that time. The logits are normal
+with standard deviation 2, which makes a wide nucleus. stable-ops draws from the exact nucleus; FlashInfer is
+its softmax followed by its sampler, torch a sort, a cumulative sum and a draw."""
 PROCESSOR = """The same on a CPU: numpy forms beside scipy.special and what one writes by hand with
 numpy, torch forms beside torch. Medians of rounds in which each runs once, beside a copy. "times rival" is
 how many times as fast as scipy.special (numpy form) or torch (torch form) ours is in the same rounds. Extra
@@ -332,7 +354,10 @@ def page() -> str:
     """The whole page."""
     parts = [INTRODUCTION]
     if run := load("h100"):
-        parts += gpu_part(run)
+        other = load("h100_quack")
+        if other:
+            parts.append(f"QuACK's numbers are those of a run of their own: {origin(other)} {QUACK}")
+        parts += gpu_part(joined(run, other))
     if run := load("h200"):
         parts += ["## On an H200", origin(run)]
         for op in operators(where(run["rows"], dtype="bfloat16")):

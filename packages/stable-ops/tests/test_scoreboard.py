@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1]
 PAGE = PACKAGE.parents[1] / "docs" / "tools" / "stable-ops" / "scoreboard.md"
 GENERATOR = PACKAGE / "benchmarks" / "scoreboard.py"
-RUNS = ("h100", "h200", "cpu")
+RUNS = ("h100", "h100_quack", "h200", "cpu")
 pytestmark = pytest.mark.skipif(
     not (GENERATOR.is_file() and PAGE.is_file()),
     reason="the benchmarks or the manual are not beside the tests",
@@ -60,6 +60,8 @@ def test_cells(scoreboard):
     ]
     row = {"backend": "stable_ops", "of_copy": 0.97, "of_read": None}
     assert [scoreboard.cell(row, aim) for aim in (0.97, 0.98, None)] == ["**0.970**", "0.970", "0.970"]
+    trial = {"failures": 5, "sorts": {"raises": 3, "accuracy": 2}}
+    assert [scoreboard.failures(t) for t in (trial, {"failures": 0, "sorts": {}})] == ["2, 3 refused", "0"]
     same = {"differing": [], "batches": [1, 2]}
     assert scoreboard.bits([same, {"differing": [2], "batches": [1, 2, 4]}]) == "no, 1 of 5"
     assert scoreboard.bits([same]) == "yes"
