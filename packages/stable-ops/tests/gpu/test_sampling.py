@@ -15,7 +15,7 @@ pytestmark = [
 from stable_ops.ops.triton import sampling  # noqa: E402
 from stable_ops.ops.triton.sampling_whole import DONE, PENDING, UNDECIDED  # noqa: E402
 
-KINDS = ("normal", "flat", "steep", "ties", "equal", "masked", "peak", "huge")
+KINDS = ("normal", "ties", "equal", "masked", "peak", "huge")
 OPTIONS = {
     "all": {},
     "top-p": {"top_p": 0.9},
@@ -46,7 +46,7 @@ def logits(kind, count, n, *, seed=0):
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("n", [1, 7, 1000, 8193, 32_000])
+@pytest.mark.parametrize("n", [7, 20_001])
 def test_tokens_are_those_of_the_cpu(n, kind, options):
     x = logits(kind, 4, n)
     tokens = stable_ops.sample(x.cuda(), **options, seed=3, offset=11)
@@ -54,8 +54,9 @@ def test_tokens_are_those_of_the_cpu(n, kind, options):
     assert tokens.tolist() == stable_ops.sample(x, **options, seed=3, offset=11).tolist()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("n", [128_256, 262_144])
+@pytest.mark.parametrize(
+    ("n", "dtype"), [(128_256, torch.float32), (262_144, torch.float32), (128_256, torch.bfloat16)]
+)
 def test_tokens_of_a_vocabulary(n, dtype):
     """A seed, a share and a temperature of its own for each row."""
     x = torch.cat([logits(kind, 3, n) for kind in ("normal", "flat", "steep", "peak")]).to(dtype)

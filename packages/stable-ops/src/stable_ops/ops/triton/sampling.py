@@ -20,8 +20,8 @@ from stable_ops.ops.triton.sampling_rows import STATE, bracket, collect, conclud
 from stable_ops.ops.triton.sampling_search import POINTS
 from stable_ops.ops.triton.sampling_whole import DONE, REFUSED, whole_row
 
-# Draws from long rows that share scratch memory at a time, 140 KiB each.
-_DRAWS = 1024
+# Draws from long rows that share scratch memory at a time, 300 KiB each.
+_DRAWS = 512
 # Elements among which a token is found by comparing each with each.
 FEW = 256
 _COLUMNS = ("temperature", "top_p", "min_p", "top_k", "seed", "offset")
@@ -29,16 +29,14 @@ _COLUMNS = ("temperature", "top_p", "min_p", "top_k", "seed", "offset")
 
 @dataclass(frozen=True)
 class Sizes:
-    """Elements: `short` rows get one program, longer ones one for each `piece`, a `sample` and two lists."""
+    """Elements: `short` rows get one program, longer ones one for each piece, a `sample` and two lists."""
 
     short: int = 8192
     piece: int = 4096
     sample: int = 2048
-    list: int = 8192
-    warps: int = 8
+    list: int = 16384
+    wide: int = 8192
     tile: int = 2048
-    list_warps: int = 8
-    registers: int | None = 128
 
 
 # What suits a GPU; the tests of the logic take smaller ones.
@@ -106,7 +104,7 @@ def _whole_rows(task: _Task, *, left: bool) -> None:
     n, draws = task.rows.shape[1], task.tokens.numel()
     threads = min(512, max(32, 1 << (-(-n // 4) - 1).bit_length()))
     height = 1 if n <= 4 * threads else 4
-    few = torch.empty(draws, FEW + 1, dtype=torch.int64, device=task.rows.device)
+    few = torch.empty(draws, 2 * FEW + 1, dtype=torch.int64, device=task.rows.device)
     whole_row[(draws,)](
         task.rows, task.rows.stride(0), n, task.size, task.begin, task.packed, few, task.tokens, task.status,
         task.per_row, task.own_stream, left, FEW, height, threads, num_warps=threads // 32,
@@ -125,23 +123,23 @@ def _share_rows(task: _Task, sizes: Sizes) -> None:
     exact = torch.empty(draws, pieces, 4, dtype=torch.float64, device=device)
     state = torch.empty(draws, STATE.value, dtype=torch.float64, device=device)
     lists = torch.empty(draws, 4, sizes.list, dtype=torch.int32, device=device)
-    few = torch.empty(draws, FEW + 1, dtype=torch.int64, device=device)
+    few = torch.empty(draws, 2 * FEW + 1, dtype=torch.int64, device=device)
     row = (task.rows, task.rows.stride(0), n, task.size, task.begin)
     forms = {"FILTERED": task.filtered}
     ends = forms | {"LIST": sizes.list}
     more = ends | {"PER_ROW": task.per_row, "OWN_STREAM": task.own_stream}
     plan[(draws,)](*row, task.packed, points, counters, state, **more, **_shape(sizes.sample, 8))
-    survey[(draws * pieces,)](
-        *row, pieces, state, points, peaks, masses, **forms, **_shape(sizes.piece, sizes.warps)
-    )
+    survey[(draws * pieces,)](*row, pieces, state, points, peaks, masses, **forms, **_shape(sizes.piece, 8))
     bracket[(draws,)](pieces, points, peaks, masses, state, **ends, PIECES=width, num_warps=4)
-    collect[(draws * pieces,)](
-        *row, pieces, state, exact, counters, lists, **ends, **_shape(sizes.piece, sizes.warps),
-        maxnreg=sizes.registers,
-    )  # fmt: skip
+    # Longer pieces for the float64 sums, and more programs at a time than the compiler would allow for.
+    parts = -(-n // sizes.wide)
+    collect[(draws * parts,)](
+        *row, parts, state, exact, counters, lists, **ends, **_shape(sizes.wide, 16), maxnreg=64
+    )
     conclude[(draws,)](
-        n, task.size, task.begin, pieces, task.packed, state, exact, counters, lists, few, task.tokens,
-        task.status, **more, PIECES=width, FEW=FEW, **_shape(min(sizes.list, sizes.tile), sizes.list_warps),
+        n, task.size, task.begin, parts, task.packed, state, exact, counters, lists, few, task.tokens,
+        task.status, **more, PIECES=max(2, 1 << (parts - 1).bit_length()), FEW=FEW,
+        **_shape(min(sizes.list, sizes.tile), 8),
     )  # fmt: skip
 
 

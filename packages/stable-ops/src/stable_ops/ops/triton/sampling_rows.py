@@ -110,7 +110,7 @@ def _deviation(x, weights, squares, at, width, total):
     return 2 * width * tl.sqrt(variance) / tl.maximum(near, 1e-30 * total)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n", "size", "begin"])
 def plan(
     x_ptr, stride, n, size, begin, options_ptr, points_ptr, counters_ptr, state_ptr,
     PER_ROW: tl.constexpr, OWN_STREAM: tl.constexpr, FILTERED: tl.constexpr, LIST: tl.constexpr,
@@ -137,9 +137,9 @@ def plan(
     tl.store(state + 2, u)
     j = tl.arange(0, POINTS)
     if FILTERED:
-        # A little more than the longest list that fits.
+        # A little more than a quarter of a list: what filters leave is rarely longer.
         one = tl.where(x > -_HUGE, 1.0, 0.0)
-        low = _found(x, one, 1.2 * LIST * sample / n, least, peak, 2, THREADS)
+        low = _found(x, one, 0.3 * LIST * sample / n, least, peak, 2, THREADS)
         points = peak - (peak - low) / POINTS * j
     else:
         scale = exact_scale.to(tl.float32)
@@ -184,7 +184,7 @@ def _at8(x, weight, points_ptr, K: tl.constexpr):
     return tl.join(_at4(x, weight, points_ptr, K), _at4(x, weight, points_ptr, K + 2))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n", "size", "begin"])
 def survey(
     x_ptr, stride, n, size, begin, pieces, state_ptr, points_ptr, peaks_ptr, masses_ptr,
     FILTERED: tl.constexpr, HEIGHT: tl.constexpr, THREADS: tl.constexpr,
@@ -284,7 +284,7 @@ def bracket(
     tl.store(state + 3, tl.where(bad > 0, float("nan"), tl.max(peaks, axis=0)).to(tl.float64))
     if FILTERED:
         p_high = tl.full((), _HUGE, tl.float32)
-        p_low = tl.min(tl.where(masses <= LIST, points, _HUGE), axis=0)
+        p_low = tl.min(tl.where(masses <= LIST // 4, points, _HUGE), axis=0)
         u_high, u_low = p_high, p_high
     else:
         total = tl.sum(tl.load(rows + POINTS, mask=s < pieces, other=0.0), axis=0)
@@ -297,7 +297,7 @@ def bracket(
     tl.store(state + 7, u_low.to(tl.float64))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n", "size", "begin"])
 def collect(
     x_ptr, stride, n, size, begin, pieces, state_ptr, exact_ptr, counters_ptr, lists_ptr,
     FILTERED: tl.constexpr, LIST: tl.constexpr, HEIGHT: tl.constexpr, THREADS: tl.constexpr,
@@ -334,7 +334,7 @@ def collect(
         tl.store(exact_ptr + program * 4 + tl.arange(0, 4), sums)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n", "size", "begin"])
 def conclude(
     n, size, begin, pieces, options_ptr, state_ptr, exact_ptr, counters_ptr, lists_ptr, few_ptr,
     tokens_ptr, status_ptr, PER_ROW: tl.constexpr, OWN_STREAM: tl.constexpr, FILTERED: tl.constexpr,
@@ -348,7 +348,7 @@ def conclude(
     token = tl.full((), -1, tl.int64)
     status = tl.full((), REFUSED, tl.int32)
     if (peak > -float("inf")) & (peak < float("inf")):
-        few = few_ptr + draw.to(tl.int64) * (FEW + 1)
+        few = few_ptr + draw.to(tl.int64) * (2 * FEW + 1)
         s = tl.arange(0, PIECES)
         exact = exact_ptr + (draw * pieces + s) * 4
         total = tl.sum(tl.load(exact, mask=s < pieces, other=0.0), axis=0)

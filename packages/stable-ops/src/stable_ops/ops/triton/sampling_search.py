@@ -224,13 +224,13 @@ def index_at(index_ptr, place, n, LISTED: tl.constexpr):
 
 @triton.jit
 def gather(
-    x_ptr, index_ptr, n, low, high, few_ptr, LISTED: tl.constexpr, FEW: tl.constexpr,
+    x_ptr, index_ptr, n, low, high, peak, scale, few_ptr, LISTED: tl.constexpr, FEW: tl.constexpr,
     HEIGHT: tl.constexpr, THREADS: tl.constexpr,
 ):  # fmt: skip
-    """Put the at most FEW elements of [low, high) at few_ptr + 1, each as a key that orders the row."""
+    """Put the at most FEW elements of [low, high) at few_ptr + 1: keys that order the row, then weights."""
     at = tl.arange(0, FEW)
-    # Lower than that of any element.
     tl.store(few_ptr + 1 + at, tl.full([FEW], NOTHING, tl.int64))
+    tl.store(few_ptr + 1 + FEW + at, tl.zeros([FEW], tl.int64))
     tl.store(few_ptr, 0)
     tl.debug_barrier()
     place = tile(HEIGHT, THREADS)
@@ -242,19 +242,22 @@ def gather(
         spot = tl.atomic_add(few_ptr + tl.zeros_like(place), one, mask=chosen)
         later = 0x7FFFFFFF - index_at(index_ptr, start + place, n, LISTED)
         key = (o.to(tl.int64) << 32) + later.to(tl.int64)
-        tl.store(few_ptr + 1 + spot, key, mask=chosen & (spot < FEW))
+        fits = chosen & (spot < FEW)
+        tl.store(few_ptr + 1 + spot, key, mask=fits)
+        weight = weigh(x, peak, scale).to(tl.int64, bitcast=True)
+        tl.store(few_ptr + 1 + FEW + spot, weight, mask=fits)
     tl.debug_barrier()
 
 
 @triton.jit
-def first_of_few(few_ptr, target, above, peak, scale, FEW: tl.constexpr):
+def first_of_few(few_ptr, target, above, FEW: tl.constexpr):
     """Among the gathered elements the first whose mass reaches the target: index, ordered value, mass."""
     mine = tl.load(few_ptr + 1 + tl.arange(0, FEW), cache_modifier=".cg")
     mass = above + tl.zeros([FEW], tl.float64)
-    for start in range(0, FEW, 32):
+    for start in tl.static_range(0, FEW, 32):
         theirs = tl.load(few_ptr + 1 + start + tl.arange(0, 32), cache_modifier=".cg")
-        weight = weigh(from_ordered((theirs >> 32).to(tl.int32)), peak, scale)
-        weight = tl.where(theirs > NOTHING, weight, 0.0)
+        bits = tl.load(few_ptr + 1 + FEW + start + tl.arange(0, 32), cache_modifier=".cg")
+        weight = bits.to(tl.float64, bitcast=True)
         # In this shape a thread has a column and adds it up alone.
         mass += tl.sum(tl.where(theirs[:, None] >= mine[None, :], weight[:, None], 0.0), axis=0)
     reaching = (mass >= target) & (mine > NOTHING)

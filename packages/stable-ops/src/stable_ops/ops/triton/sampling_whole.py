@@ -129,8 +129,8 @@ def reach(
         x_ptr, n, low, high, target, base, peak, scale, False, FEW, HEIGHT, THREADS
     )
     if inside <= FEW:
-        gather(x_ptr, index_ptr, n, low, high, few_ptr, LISTED, FEW, HEIGHT, THREADS)
-        index, value, reached = first_of_few(few_ptr, target, above, peak, scale, FEW)
+        gather(x_ptr, index_ptr, n, low, high, peak, scale, few_ptr, LISTED, FEW, HEIGHT, THREADS)
+        index, value, reached = first_of_few(few_ptr, target, above, FEW)
         weight = weight_of(value, peak, scale)
     else:
         weight = weight_of(low, peak, scale)
@@ -202,7 +202,7 @@ def answer(
     return token, tl.where(pending, PENDING, tl.where(undecided, UNDECIDED, DONE))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n", "size", "begin"])
 def whole_row(
     x_ptr, stride, n, size, begin, options_ptr, few_ptr, tokens_ptr, status_ptr, PER_ROW: tl.constexpr,
     OWN_STREAM: tl.constexpr, LEFT: tl.constexpr, FEW: tl.constexpr, HEIGHT: tl.constexpr,
@@ -222,7 +222,8 @@ def whole_row(
             total = mass_from(row_ptr, n, least, peak, scale, HEIGHT, THREADS)
             token, status = answer(
                 row_ptr, row_ptr, n, n, least, peak, total, options_ptr, row, number,
-                few_ptr + program.to(tl.int64) * (FEW + 1), PER_ROW, OWN_STREAM, False, FEW, HEIGHT, THREADS,
+                few_ptr + program.to(tl.int64) * (2 * FEW + 1), PER_ROW, OWN_STREAM, False, FEW,
+                HEIGHT, THREADS,
             )  # fmt: skip
         tl.store(tokens_ptr + program, token)
         tl.store(status_ptr + program, status)
