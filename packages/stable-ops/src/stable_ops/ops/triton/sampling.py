@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -155,11 +156,23 @@ def _pack(
     """The checked options if they were read on the host, and all of them as the kernels take them."""
     if not check and any(is_tensor(value) and value.is_cuda for value in options.values()):
         return None, _packed_on_device(shape, options, device)
+    if all(value is None or type(value) in (int, float) for value in options.values()):
+        return None, _packed_alike(device, *(options[name] for name in _COLUMNS))
     alike = all(value is None or np.ndim(value) == 0 for value in options.values())
     settings = read_settings(() if alike else shape, **options)
+    return (None if alike else settings), _table(settings).to(device, non_blocking=True)
+
+
+@lru_cache(maxsize=256, typed=True)
+def _packed_alike(device: Any, *values: Any) -> Any:
+    """One row of options for all; the kernels only read it, so calls may share it."""
+    return _table(read_settings((), **dict(zip(_COLUMNS, values, strict=True)))).to(device)
+
+
+def _table(settings: Settings) -> Any:
     columns = [np.asarray(getattr(settings, name)) for name in _COLUMNS]
     table = np.stack([c.view(np.int64) if c.dtype == np.float64 else c for c in columns], axis=-1)
-    return (None if alike else settings), torch.from_numpy(table).to(device, non_blocking=True)
+    return torch.from_numpy(table)
 
 
 def _packed_on_device(shape: tuple[int, ...], options: dict[str, Any], device: Any) -> Any:
