@@ -27,7 +27,7 @@ LONG = (65_537, 262_144, 1_048_576)
 # A GPU compiles a kernel for each block size, so it gets fewer shapes, and more of the rest.
 GPU_SHAPES = ((3, 0), (4, 1), (5, 7), (9, 129), (300, 129), (4, 1000), (2, 4097))
 FEWER = settings(
-    max_examples={"gpu": 60, "nightly": 600, "wheel": 4}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 12),
+    max_examples={"gpu": 60, "nightly": 600, "wheel": 4}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 8),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a seed has no smaller one to shrink to
 )
 
