@@ -335,7 +335,7 @@ GLANCE = """Four shares of copy bandwidth (logsumexp: of read bandwidth): the lo
 classes of inputs: normal, scale 10, mean 1000, and for gelu and silu all 65,536 inputs; "near
 ties" is the share misrounded among outputs whose exact value lies within 1/256 ulp of a tie,
 where half is what a coin gives. Same bits: a row alone and in batches of up to 2,048; "no, 3 of
-35" where 3 batch sizes changed bits. Trials failed: what `stable-ops check` reports at a limit of
+35" where 3 batch sizes changed bits. Trials failed: what the `check` command reports at a limit of
 one ulp (masks, NaN, overflow, layouts), without the cases that the library refuses by an
 exception. Errors of thousands of ulp are those of small results, relative to these results:
 GELU's tail, in bfloat16 LayerNorm's near the mean (in float32 its ulp is at least that of 1)."""
@@ -347,7 +347,8 @@ its softmax followed by its sampler, torch a sort, a cumulative sum and a draw."
 PROCESSOR = """The same on a CPU: numpy forms beside scipy.special and what one writes by hand with
 numpy, torch forms beside torch. Medians of rounds in which each runs once, beside a copy. "times rival" is
 how many times as fast as scipy.special (numpy form) or torch (torch form) ours is in the same rounds. Extra
-memory is the most in use during the call beyond operands and result."""
+memory is the most in use during the call beyond operands and result. Other programs used the same cores
+during this run: read the multiples, not the GB/s."""
 
 
 def page() -> str:
@@ -364,7 +365,7 @@ def page() -> str:
             parts += [f"### {op}, H200", by_length(run, op, "bfloat16")]
         if where(run["rows"], op="top_p"):
             parts += ["### Top-p, H200", sampling(run)]
-    if run := load("cpu"):
+    if run := load("bench_cpu"):
         parts += ["## On a CPU", PROCESSOR, f"{origin(run)} {run['threads']} threads.", processor(run)]
     return "\n\n".join(parts) + "\n"
 

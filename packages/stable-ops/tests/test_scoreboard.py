@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1]
 PAGE = PACKAGE.parents[1] / "docs" / "tools" / "stable-ops" / "scoreboard.md"
 GENERATOR = PACKAGE / "benchmarks" / "scoreboard.py"
-RUNS = ("h100", "h100_quack", "h200", "cpu")
+RUNS = ("h100", "h100_quack", "h200", "bench_cpu")
 pytestmark = pytest.mark.skipif(
     not (GENERATOR.is_file() and PAGE.is_file()),
     reason="the benchmarks or the manual are not beside the tests",
