@@ -5,7 +5,9 @@ that has not. Every point calls ours and the peer one after the other, in an ord
 input; a ratio is the peer's time over ours in the same round, so what else the machine does falls on both.
 "fresh" results are new memory of 32 to 128 MB, as the first call of a program sees it; "warm" ones, 2^20
 numbers, come back from the allocator and stay in the outer cache. Errors, in ulp of the dtype, are of rows
-of one input against longer arithmetic. On two cores of a larger machine: taskset -c 0,1, OMP_NUM_THREADS=2.
+of one input against longer arithmetic. --one-core runs every form on one thread and takes the time that the
+processor spent on it, for a machine that is busy with other work. On two cores of a larger machine:
+OMP_NUM_THREADS=2 taskset -c 0,1.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,13 +27,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from stable_ops import blocks
 from stable_ops.bench.cpu import _device, variant
-from stable_ops.blocks import cores
 from stable_ops.ops import tensors
 from stable_ops.testing.oracles import ORACLES, truth
 from stable_ops.testing.ulp import error_ulp
 
-ROUNDS = 9
+Clock = Callable[[], float]
 SIZES = {"fresh": 2**24, "warm": 2**20}
 LENGTHS = (256, 4096, 65_536)
 ROWWISE = ("softmax", "log_softmax", "logsumexp")
@@ -41,9 +43,9 @@ ELEMENTWISE = ("gelu", "silu", "swiglu")
 PAIRS = (
     ("numpy", "scipy", ROWWISE, ("float32", "float64"), LENGTHS),
     ("numpy", "scipy", ELEMENTWISE, ("float32",), (4096,)),
-    ("alone", "scipy", (*ROWWISE, *ELEMENTWISE), ("float32",), (4096,)),
     ("torch", "torch", (*ROWWISE, *NORMS), ("float32", "bfloat16", "float16"), LENGTHS),
     ("torch", "torch", ELEMENTWISE, ("float32", "bfloat16", "float16"), (4096,)),
+    ("alone", "scipy", (*ROWWISE, *ELEMENTWISE), ("float32",), (4096,)),
 )
 
 
@@ -54,7 +56,7 @@ def points() -> Iterator[dict[str, Any]]:
             yield dict(zip(names, (form, peer, op, dtype, length, size), strict=True))
 
 
-def measure(point: dict[str, Any]) -> dict[str, Any]:
+def measure(point: dict[str, Any], rounds: int, clock: Clock) -> dict[str, Any]:
     op, size = point["op"], SIZES[point["size"]]
     inputs = operands(op, point["dtype"], size, point["length"], point["form"])
     tensors.at_hand = lambda: point["form"] != "alone"
@@ -62,11 +64,11 @@ def measure(point: dict[str, Any]) -> dict[str, Any]:
     # Several calls are one measurement where one call is short.
     calls = max(1, 2**22 // size)
     for call in (ours, theirs):
-        seconds(call, inputs, calls)
+        seconds(call, inputs, calls, clock)
     times: dict[Any, list[float]] = {ours: [], theirs: []}
-    for i in range(ROUNDS):
+    for i in range(rounds):
         for call in (ours, theirs) if i % 2 else (theirs, ours):
-            times[call].append(seconds(call, inputs, calls))
+            times[call].append(seconds(call, inputs, calls, clock))
     ratios = [b / a for a, b in zip(times[ours], times[theirs], strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)
     return point | {
@@ -78,11 +80,11 @@ def measure(point: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def seconds(call: Any, inputs: tuple[Any, ...], calls: int) -> float:
-    began = time.perf_counter()
+def seconds(call: Any, inputs: tuple[Any, ...], calls: int, clock: Clock) -> float:
+    began = clock()
     for _ in range(calls):
         call(*inputs)
-    return (time.perf_counter() - began) / calls
+    return (clock() - began) / calls
 
 
 def operands(op: str, dtype: str, size: int, length: int, form: str) -> tuple[Any, ...]:
@@ -120,17 +122,24 @@ def main() -> None:
     arguments.add_argument("--form", choices=["numpy", "alone", "torch"], help="One of them.")
     arguments.add_argument("--op", help="One operator.")
     arguments.add_argument("--length", type=int, help="One length of rows.")
+    arguments.add_argument("--rounds", type=int, default=9)
+    arguments.add_argument("--one-core", action="store_true", help="Processor time of one thread.")
     options = arguments.parse_args()
     if options.show:
         print(table(json.loads(options.show.read_text(encoding="utf-8"))["rows"]))
         return
+    clock: Clock = time.perf_counter
+    if options.one_core:
+        clock, blocks.cores = time.process_time, lambda: 1
+        torch.set_num_threads(1)
     result: dict[str, Any] = {
         "device": _device(),
-        "cores": cores(),
+        "time": "processor, one thread" if options.one_core else "wall",
+        "cores": blocks.cores(),
         "torch_threads": torch.get_num_threads(),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "versions": {name: version(name) for name in ("numpy", "scipy", "torch")},
-        "rounds": ROUNDS,
+        "rounds": options.rounds,
         "numbers": SIZES,
         "load_average_before": os.getloadavg(),
         "rows": [],
@@ -138,7 +147,7 @@ def main() -> None:
     print(table([]))
     for point in points():
         if all(getattr(options, name) in (None, point[name]) for name in ("form", "op", "length")):
-            result["rows"].append(measure(point))
+            result["rows"].append(measure(point, options.rounds, clock))
             print(table(result["rows"][-1:]).splitlines()[1], flush=True)
             if options.output:
                 result["load_average_after"] = os.getloadavg()

@@ -1,0 +1,37 @@
+"""What README says of times on a CPU is what the committed results say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results" / "cpu_one_core.json"
+pytestmark = pytest.mark.skipif(not RESULTS.exists(), reason="the results are not beside the tests")
+
+
+def rows(**wanted):
+    found = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]
+    return [row for row in found if all(row[name] == value for name, value in wanted.items())]
+
+
+def test_ours_are_correctly_rounded_and_no_worse_than_the_peer():
+    assert len(rows()) > 70
+    for row in rows():
+        if row["dtype"] != "float64":
+            assert row["ours_max_ulp"] <= 0.5 + 1e-6, row
+        assert row["ours_max_ulp"] <= row["peer_max_ulp"] + 1e-6, row
+
+
+def ratio(row):
+    low, middle, high = row["ratio_quartiles"]
+    assert low <= middle <= high
+    return middle
+
+
+def test_the_price_that_readme_names():
+    for op in ("softmax", "log_softmax", "layer_norm", "swiglu"):
+        assert all(ratio(row) < 1 for row in rows(form="torch", op=op)), op
+    for op in ("gelu", "silu"):
+        assert all(ratio(row) < 1 for row in rows(form="torch", op=op, dtype="float32")), op
+    for op in ("gelu", "silu", "swiglu"):
+        assert all(ratio(row) < 1 for row in rows(form="numpy", op=op)), op
