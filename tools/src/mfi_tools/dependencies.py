@@ -9,6 +9,7 @@ reason.
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import subprocess
 import sys
 import tomllib
@@ -49,10 +50,14 @@ def wrong_advice(root: Path, member: Member) -> list[str]:
     extras = {
         extra: {Requirement(line).name.replace("-", "_") for line in lines} for extra, lines in table.items()
     }
+    # A module need not be called what brings it: flint comes with python-flint.
+    brought_by = importlib.metadata.packages_distributions()
     return [
         f"src/{place}: require({module!r}) advises {distribution}[{extra}], which does not bring {module}"
         for module, extra, distribution, place in required(root / member.folder / "src")
-        if distribution != member.distribution or module not in extras.get(extra, set())
+        if distribution != member.distribution
+        or not extras.get(extra, set())
+        & {module, *(name.replace("-", "_") for name in brought_by.get(module, []))}
     ]
 
 

@@ -71,8 +71,7 @@ def load_checkpoint(
     BadInput
         No checkpoint-lens, no such model, a model that is not supported, a text of no tokens.
     """
-    options: dict[str, str] = {"extra": "torch", "distribution": "checkpoint-lens"}
-    lens: Any = require("checkpoint_lens", **options)
+    lens: Any = require("checkpoint_lens", extra="checkpoints", distribution="mfi-stable-ops")
     torch: Any = require("torch", extra="torch", distribution="mfi-stable-ops")
     if tokens < 1:
         raise BadInput(f"tokens must be at least 1, got {tokens}")
@@ -107,7 +106,7 @@ def load_tensors(path: str | Path) -> Mapping[str, Any]:
     """
     path = Path(path)
     if path.suffix not in _ARRAYS:
-        lens: Any = require("checkpoint_lens", extra="torch", distribution="checkpoint-lens")
+        lens: Any = require("checkpoint_lens", extra="checkpoints", distribution="mfi-stable-ops")
         checkpoint: Mapping[str, Any] = lens.open_checkpoint(path)
         return checkpoint
     try:
