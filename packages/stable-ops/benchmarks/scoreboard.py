@@ -340,7 +340,6 @@ one ulp (masks, NaN, overflow, layouts), without the cases that the library refu
 exception. Errors of thousands of ulp are those of small results, relative to these results:
 GELU's tail, in bfloat16 LayerNorm's near the mean (in float32 its ulp is at least that of 1)."""
 GOAL = "The goals were set before anything was measured; stable-ops' share is bold where it reaches its goal."
-QUACK = "Where it has no speed, only its errors were measured."
 SAMPLING = """Milliseconds, and how often the logits could have been read in that time. The logits are normal
 with standard deviation 2, which makes a wide nucleus. stable-ops draws from the exact nucleus; FlashInfer is
 its softmax followed by its sampler, torch a sort, a cumulative sum and a draw."""
@@ -351,13 +350,21 @@ memory is the most in use during the call beyond operands and result. Other prog
 during this run: read the multiples, not the GB/s."""
 
 
+def unmeasured() -> Iterator[str]:
+    """What the page should have and no committed run holds."""
+    if load("h200") is None:
+        yield "- An H200."
+    if not where((load("h100_quack") or {"rows": []})["rows"], backend="quack"):
+        yield "- QuACK's speed beside the others': only its errors are here."
+
+
 def page() -> str:
     """The whole page."""
     parts = [INTRODUCTION]
     if run := load("h100"):
         other = load("h100_quack")
         if other:
-            parts.append(f"QuACK's numbers are those of a run of their own: {origin(other)} {QUACK}")
+            parts.append(f"QuACK's numbers are those of a run of their own: {origin(other)}")
         parts += gpu_part(joined(run, other))
     if run := load("h200"):
         parts += ["## On an H200", origin(run)]
@@ -365,6 +372,8 @@ def page() -> str:
             parts += [f"### {op}, H200", by_length(run, op, "bfloat16")]
         if where(run["rows"], op="top_p"):
             parts += ["### Top-p, H200", sampling(run)]
+    if missing := list(unmeasured()):
+        parts += ["## Not measured", "\n".join(missing)]
     if run := load("bench_cpu"):
         parts += ["## On a CPU", PROCESSOR, f"{origin(run)} {run['threads']} threads.", processor(run)]
     return "\n\n".join(parts) + "\n"
