@@ -125,7 +125,8 @@ def test_audit_of_a_checkpoint_without_checkpoint_lens(files, monkeypatch):
     monkeypatch.setitem(sys.modules, "checkpoint_lens", None)
     result = run("audit", "reference")
     assert result.exit_code == 2
-    assert "checkpoint-lens" in result.stderr
+    assert "pip install" in result.stderr
+    assert "mfi-stable-ops[checkpoints]" in result.stderr
 
 
 BAD_INPUT = [
