@@ -126,7 +126,7 @@ def test_audit_of_a_checkpoint_without_checkpoint_lens(files, monkeypatch):
     result = run("audit", "reference")
     assert result.exit_code == 2
     assert "pip install" in result.stderr
-    assert "mfi-stable-ops[checkpoints]" in result.stderr
+    assert "checkpoint-lens[torch]" in result.stderr
 
 
 BAD_INPUT = [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -71,7 +73,7 @@ def load_checkpoint(
     BadInput
         No checkpoint-lens, no such model, a model that is not supported, a text of no tokens.
     """
-    lens: Any = require("checkpoint_lens", extra="checkpoints", distribution="mfi-stable-ops")
+    lens: Any = _checkpoint_lens()
     torch: Any = require("torch", extra="torch", distribution="mfi-stable-ops")
     if tokens < 1:
         raise BadInput(f"tokens must be at least 1, got {tokens}")
@@ -82,6 +84,16 @@ def load_checkpoint(
     if not ids:
         raise BadInput(f"{text} holds no token: give a text of a few sentences")
     return loaded, (torch.tensor([ids]),)
+
+
+def _checkpoint_lens() -> ModuleType:
+    # A neighbour, not a dependency: what opens checkpoints is used where it happens to be installed.
+    try:
+        return importlib.import_module("checkpoint_lens")
+    except ModuleNotFoundError:
+        raise BadInput(
+            "opening a checkpoint needs checkpoint-lens: pip install 'checkpoint-lens[torch]'"
+        ) from None
 
 
 def load_tensors(path: str | Path) -> Mapping[str, Any]:
@@ -106,7 +118,7 @@ def load_tensors(path: str | Path) -> Mapping[str, Any]:
     """
     path = Path(path)
     if path.suffix not in _ARRAYS:
-        lens: Any = require("checkpoint_lens", extra="checkpoints", distribution="mfi-stable-ops")
+        lens: Any = _checkpoint_lens()
         checkpoint: Mapping[str, Any] = lens.open_checkpoint(path)
         return checkpoint
     try:
