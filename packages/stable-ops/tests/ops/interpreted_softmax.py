@@ -81,7 +81,7 @@ def kernels(x, number):
         yield "sum", lambda y: sum_in_parts[(count,)](x, y, scratch(), counters, 1, length, **constants)
     elif narrow:
         aligned = length % 2 == 0
-        pairs = {**first, **group, **block, "PIECE": 128, "BF16": False, "ALIGNED": aligned, "PREFETCH": True}
+        pairs = {**first, **group, **block, "PIECE": 128, "BF16": False, "ALIGNED": aligned}
         half = length // 2 if aligned else length
 
         def view(z):

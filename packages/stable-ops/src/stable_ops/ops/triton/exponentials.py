@@ -246,12 +246,3 @@ def forget(pairs):
         return pairs
     else:
         return tl.inline_asm_elementwise("mov.b32 $0, $1;", "=r,r", [pairs], tl.int32, is_pure=False, pack=1)
-
-
-@triton.jit
-def prefetch(pointers):
-    """Ask for these addresses, so that they are in the L2 cache when they are read."""
-    if not INTERPRETED:
-        tl.inline_asm_elementwise(
-            "prefetch.global.L2 [$1]; mov.b32 $0, 0;", "=r,l", [pointers], tl.int32, is_pure=False, pack=1
-        )

@@ -89,8 +89,6 @@ def _kernel(length: int, op: int, dtype: Any, device: Any) -> tuple[Launch, Any,
         "PIECE": min(launch.block // 2, 32 * 4 * launch.warps),
         "BF16": dtype == torch.bfloat16,
         "ALIGNED": length % 2 == 0,
-        # Where many wait for each other, each has to be quick to start.
-        "PREFETCH": length % 2 == 0 and launch.parts >= 16,
     }
     even = {"EVEN": launch.rows == 1 and launch.parts * launch.block == length}
     piece = {"PIECE": max(16, 32 * 8 * launch.warps // launch.rows)}

@@ -20,7 +20,6 @@ from stable_ops.ops.triton.exponentials import (
     forget,
     larger,
     powers,
-    prefetch,
     quick_log,
     quick_log1p,
     reciprocal,
@@ -185,18 +184,12 @@ def pairs_in_parts(
     PIECE: tl.constexpr,
     BF16: tl.constexpr,
     ALIGNED: tl.constexpr,
-    PREFETCH: tl.constexpr,
 ):
     """A part of a row, `BLOCK` elements; the scratch has the words of two exchanges for each row.
 
     The second is for small logarithms.
     """
     dtype: tl.constexpr = tl.bfloat16 if BF16 else tl.float16
-    if PREFETCH:
-        # Somebody takes the part of this number about now: it is on its way while the ticket is.
-        place = tl.program_id(0)
-        column = (place % parts) * (BLOCK // 2) + tl.arange(0, BLOCK // 64) * 32
-        prefetch(x_ptr + (place // parts).to(tl.int64) * length + tl.minimum(column, length - 1))
     row, part = ticket(scratch_ptr, parts)
     pair = part * (BLOCK // 2) + tl.arange(0, BLOCK // 2)[None, :]
     pairs = _load_pairs(x_ptr, row, pair, length, count, dtype, ALIGNED)
