@@ -103,7 +103,7 @@ class _Task:
 def _whole_rows(task: _Task, *, left: bool) -> None:
     """A program for each draw; with `left` it works on pending ones alone."""
     n, draws = task.rows.shape[1], task.tokens.numel()
-    threads = min(512, max(32, 1 << (-(-n // 4) - 1).bit_length()))
+    threads = min(512, max(128, 1 << (-(-n // 4) - 1).bit_length()))
     height = 1 if n <= 4 * threads else 4
     few = torch.empty(draws, 2 * FEW + 1, dtype=torch.int64, device=task.rows.device)
     whole_row[(draws,)](
