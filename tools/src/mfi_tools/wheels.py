@@ -136,6 +136,8 @@ def _run(step: str, command: Sequence[str], *, cwd: Path) -> str:
     ours = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
     environment = {key: value for key, value in os.environ.items() if key not in ours}
     environment["HYPOTHESIS_PROFILE"] = "wheel"
+    # Packages are tested side by side: threads that wait for the cores of others cost many times the work.
+    environment.setdefault("OMP_NUM_THREADS", "1")
     if Path(command[0]).is_absolute():
         environment["PATH"] = f"{Path(command[0]).parent}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(
