@@ -15,6 +15,8 @@ from mfi.checks.registry import Outcome, check
 
 _SIZE = 1280
 _ROUNDS = 3
+# `measure` takes the best of several sizes, up to 1.5 times the one here; operations counted twice give 1.8.
+_MOST = 1.75
 
 
 def _products() -> dict[str, Callable[[], object]]:
@@ -54,7 +56,7 @@ def ceilings() -> Outcome:
     """The ridge of the table, and the product that `measure` found beside the libraries timed here.
 
     The libraries are timed before and after; other work may slow one and not the other, so a ratio out of
-    range is measured again, three times at most. Far above one a product was counted wrong, so that fails
+    range is measured again, three times at most. Far above one operations were counted twice, so that fails
     too.
     """
     from roofline import device, measure
@@ -69,11 +71,11 @@ def ceilings() -> Outcome:
         name = max(rates, key=lambda key: rates[key])
         peak = found.peaks_flop_per_s["fp32"]
         ratio = peak / rates[name]
-        if 0.9 <= ratio <= 1.5:
+        if 0.9 <= ratio <= _MOST:
             break
     return Outcome(
         measured={"ridge": ridge, "gemm_of_best": ratio},
-        passed=abs(ridge - 156) <= 1 and 0.9 <= ratio <= 1.5,
+        passed=abs(ridge - 156) <= 1 and 0.9 <= ratio <= _MOST,
         detail=f"{peak / 1e9:.4g} GFLOP/s measured, {rates[name] / 1e9:.4g} by {name} beside it;"
         f" memory {found.bandwidth_bytes_per_s / 1e9:.4g} GB/s",
     )
