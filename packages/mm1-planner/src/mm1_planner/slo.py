@@ -9,7 +9,7 @@ from mfi_command import BadInput
 from mm1_planner.inputs import parse_seconds
 from mm1_planner.models.answer import LEVELS
 
-_FORM = re.compile(r"\s*(mean|p[\d.]+)_(wait|sojourn)(?:_s)?\s*<=?\s*(\S.*?)\s*")
+_FORM = re.compile(r"\s*(mean|p[\d.]+)_([a-z0-9]+?)(?:_s)?\s*<=?\s*(\S.*?)\s*")
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,23 @@ def parse_slo(text: str | Slo) -> Slo:
     """
     if isinstance(text, Slo):
         return text
+    return Slo(*read_promise(text, ("wait", "sojourn"), "p99_wait<0.5 or mean_sojourn<350ms"))
+
+
+def read_promise(text: str, quantities: tuple[str, ...], examples: str) -> tuple[str, float]:
+    """Metric, such as `p99_wait_s`, and limit in seconds of a promise on one of `quantities`.
+
+    Raises
+    ------
+    BadInput
+        If the text has another form; the sentence gives `examples`.
+    """
     match = _FORM.fullmatch(text)
     level = match[1].replace(".", "") if match else ""
-    if match is None or level not in {"mean", *LEVELS}:
+    if match is None or level not in {"mean", *LEVELS} or match[2] not in quantities:
+        known = f"{', '.join(quantities[:-1])} or {quantities[-1]}"
         raise BadInput(
-            f"SLO {text!r} is not understood; expected such as p99_wait<0.5 or mean_sojourn<350ms "
-            "(mean, p50, p90, p95, p99, p99.9 of wait or sojourn)"
+            f"SLO {text!r} is not understood; expected such as {examples} "
+            f"(mean, p50, p90, p95, p99, p99.9 of {known})"
         )
-    return Slo(f"{level}_{match[2]}_s", parse_seconds("limit of the SLO", match[3]))
+    return f"{level}_{match[2]}_s", parse_seconds("limit of the SLO", match[3])

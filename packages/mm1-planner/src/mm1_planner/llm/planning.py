@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from mfi_command import BadInput
-from mm1_planner.inputs import not_negative, parse_seconds, positive, whole
+from mm1_planner.inputs import not_negative, positive, whole
 from mm1_planner.llm.closed_form import LlmAnswer, llm_answer
 from mm1_planner.llm.iteration import Replica
 from mm1_planner.llm.simulation import LlmSimulation, simulate_llm
 from mm1_planner.models.answer import LEVELS
 from mm1_planner.search import fewest
+from mm1_planner.slo import read_promise
 from mm1_planner.streams import ARRIVALS, SERVICES, stream
 from mm1_planner.trace import Trace, read_trace
 
-_FORM = re.compile(r"\s*(mean|p[\d.]+)_(ttft|itl|tpot|e2e)(?:_s)?\s*<=?\s*(\S.*?)\s*")
 _REQUESTS, _A_REPLICA, _MOST = 20_000, 2_000, 400_000
 _CLIFF = 10.0
 _PROMPTS, _OUTPUTS = SERVICES, SERVICES + 8
@@ -136,14 +135,7 @@ def parse_llm_slo(text: str | LlmSlo) -> LlmSlo:
     """
     if isinstance(text, LlmSlo):
         return text
-    match = _FORM.fullmatch(text)
-    level = match[1].replace(".", "") if match else ""
-    if match is None or level not in {"mean", *LEVELS}:
-        raise BadInput(
-            f"SLO {text!r} is not understood; expected such as p99_ttft<0.5 or mean_itl<30ms "
-            "(mean, p50, p90, p95, p99, p99.9 of ttft, itl, tpot or e2e)"
-        )
-    return LlmSlo(f"{level}_{match[2]}_s", parse_seconds("limit of the SLO", match[3]))
+    return LlmSlo(*read_promise(text, ("ttft", "itl", "tpot", "e2e"), "p99_ttft<0.5 or mean_itl<30ms"))
 
 
 def draw_tokens(text: str | float, count: int, *, seed: int = 0, purpose: int = _PROMPTS) -> np.ndarray:
