@@ -1,0 +1,1 @@
+"""The commands, one file each; `application` holds what they share."""
