@@ -15,7 +15,7 @@ import triton.language as tl
 from triton.language.extra import libdevice
 
 from stable_ops.ops.triton.arithmetic import gate, logistic, round_once
-from stable_ops.ops.triton.launching import Launch
+from stable_ops.ops.triton.launch import Launch
 from stable_ops.ops.triton.rows import on_device_of, packed
 
 _BLOCK = 1024

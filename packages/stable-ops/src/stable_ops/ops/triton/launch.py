@@ -1,41 +1,47 @@
-"""Starting a kernel that was started before, without looking up again what it was compiled for.
+"""Launches without the compiler's own look-up, which inspects every argument of every call.
 
-Triton finds a compiled kernel by the types, alignments and values of all arguments, some 20 us a call; the
-callers here know by a short key that nothing of that has changed.
+What Triton compiles depends on the constants, the types of the arguments, and whether pointers and integers
+are multiples of 16. The callers' pointers always are; the rest belongs to the key under which they keep a
+`Launch`.
 """
-
-# Triton's decorators and the language inside them carry no types.
-# mypy: disable-error-code="no-untyped-call, no-any-return, import-untyped"
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import Any
 
-_compiled: dict[Hashable, Any] = {}
+# Numbers of programs remembered for each kernel.
+_RUNNERS = 256
 
 
-def start(
-    kernel: Any,
-    key: Hashable,
-    programs: int,
-    arguments: tuple[Any, ...],
-    constants: dict[str, Any],
-    **options: int,
-) -> None:
-    """Start so many programs of a kernel.
+class Launch:
+    """A kernel with its constants, in the order of its signature after the arguments.
 
-    Parameters
-    ----------
-    kernel : triton.JITFunction
-    key : hashable
-        Equal keys have an equal kernel, constants and options, and arguments of equal types that are alike
-        divisible by 16 and below 2^31: what all that comes from, and the device.
-    arguments, constants : tuple, dict
-        The kernel's parameters, in its order: first those that are not constant.
+    One for each device and each set of types and integers that are not marked `do_not_specialize`.
     """
-    compiled = _compiled.get(key)
-    if compiled is None:
-        _compiled[key] = kernel[(programs,)](*arguments, **constants, **options)
-    else:
-        compiled[(programs, 1, 1)](*arguments, *constants.values())
+
+    __slots__ = ("_compiled", "_constants", "_kernel", "_runners", "_settings", "_values")
+
+    def __init__(self, kernel: Any, *, warps: int, registers: int | None = None, **constants: Any) -> None:
+        self._kernel, self._constants = kernel, constants
+        self._settings = {"num_warps": warps} | ({"maxnreg": registers} if registers else {})
+        self._values = tuple(constants.values())
+        self._compiled: Any = None
+        self._runners: dict[int, Any] = {}
+
+    def __call__(self, programs: int, *arguments: Any) -> None:
+        """Run that many programs on the current stream of the current device."""
+        runner = self._runners.get(programs)
+        if runner is None:
+            self._start(programs, arguments)
+        else:
+            runner(*arguments, *self._values)
+
+    def _start(self, programs: int, arguments: tuple[Any, ...]) -> None:
+        if self._compiled is None:
+            # The interpreter answers None, and is asked again.
+            self._compiled = self._kernel[(programs,)](*arguments, **self._constants, **self._settings)
+            return
+        if len(self._runners) == _RUNNERS:
+            self._runners.clear()
+        self._runners[programs] = self._compiled[(programs, 1, 1)]
+        self._runners[programs](*arguments, *self._values)

@@ -16,7 +16,7 @@ import triton
 from mfi_command import BadInput
 from stable_ops.arrays import is_tensor, unwrap, without_gradients
 from stable_ops.ops.triton import exchange, norm_rows, norm_teams
-from stable_ops.ops.triton.launching import Launch
+from stable_ops.ops.triton.launch import Launch
 from stable_ops.ops.triton.rows import last, on_device_of, packed
 
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"

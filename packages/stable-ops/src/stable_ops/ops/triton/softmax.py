@@ -6,17 +6,18 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import triton
 
 from stable_ops.ops.triton import exchange
-from stable_ops.ops.triton.launch import start
+from stable_ops.ops.triton.launch import Launch
 from stable_ops.ops.triton.rows import last, on_device_of
 from stable_ops.ops.triton.softmax_pairs import pairs_in_parts
 from stable_ops.ops.triton.softmax_pieces import in_pieces
-from stable_ops.ops.triton.softmax_plan import Launch, plan
+from stable_ops.ops.triton.softmax_plan import Plan, plan
 from stable_ops.ops.triton.softmax_rows import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, whole
 from stable_ops.ops.triton.softmax_teams import in_teams, sum_in_parts
 
@@ -43,65 +44,84 @@ def _rows(x: Any, axis: int, op: int) -> Any:
     y = rows.new_empty(rows.shape[:-1]) if reduces else torch.empty_like(rows)
     if length == 0:
         y = y.fill_(-torch.inf)
-    elif y.numel():
+    elif size := rows.numel():
+        count = size // length
+        call = _call(length, op, rows.dtype, rows.device, count >= 2**31)
         with on_device_of(rows):
-            _start(rows, y, rows.numel() // length, length, op)
+            call(rows, y, count)
     return y if reduces or rows is x else y.movedim(-1, axis)
 
 
-def _start(x: Any, y: Any, count: int, length: int, op: int) -> None:
-    launch, function, constants = _kernel(length, op, x.dtype, x.device)
-    key = (length, op, x.dtype, x.device, count < 2**31)
-    parts = launch.parts
-    arguments: tuple[Any, ...]
-    if launch.pairs and length % 2 == 0:
-        x, y, length = x.view(torch.int32), y.view(torch.int32), length // 2
-    if launch.kind == "whole":
-        programs, arguments = -(-count // launch.rows), (x, y, count, length)
-    elif launch.kind == "pieces":
-        programs, arguments = count, (x, y, length)
-    else:
-        # One that waits may need the words of a second exchange.
-        scratch = exchange.scratch((2 if launch.pairs else 1) * count, parts, x.device)
-        programs = count * parts
-        if launch.kind == "sum":
-            counters = torch.zeros(count, dtype=torch.int64, device=x.device)
-            arguments = (x, y, scratch, counters, parts, length)
-        elif launch.pairs:
-            arguments = (x, y, scratch, count, parts, length)
-        else:
-            teams = min(count, max(1, launch.programs // parts))
-            programs = teams * parts
-            arguments = (x, y, scratch, count, parts, teams, length)
-    start(function, key, programs, arguments, constants, **launch.options)
+@functools.lru_cache(maxsize=1024)
+def _call(length: int, op: int, dtype: Any, device: Any, many: bool) -> Callable[[Any, Any, int], None]:
+    """What computes any number of rows of that length; `many` only tells kernels apart."""
+    chosen = plan(length, op, wide=dtype == torch.float32, processors=_processors(device))
+    kernel, constants = _kernel(chosen, length, op, dtype)
+    launch = Launch(kernel, warps=chosen.warps, registers=chosen.registers, **constants)
+    parts = chosen.parts
+    if chosen.kind == "whole":
+        return lambda x, y, count: launch(-(-count // chosen.rows), x, y, count, length)
+    if chosen.kind == "pieces":
+        return lambda x, y, count: launch(count, x, y, length)
+    if chosen.kind == "sum":
+
+        def add_up(x: Any, y: Any, count: int) -> None:
+            scratch = exchange.scratch(count, parts, device)
+            counters = torch.zeros(count, dtype=torch.int64, device=device)
+            launch(count * parts, x, y, scratch, counters, parts, length)
+
+        return add_up
+    if chosen.pairs:
+
+        def share(x: Any, y: Any, count: int) -> None:
+            # One that waits may need the words of a second exchange.
+            scratch = exchange.scratch(2 * count, parts, device)
+            if length % 2 == 0:
+                launch(
+                    count * parts,
+                    x.view(torch.int32),
+                    y.view(torch.int32),
+                    scratch,
+                    count,
+                    parts,
+                    length // 2,
+                )
+            else:
+                launch(count * parts, x, y, scratch, count, parts, length)
+
+        return share
+
+    def in_turn(x: Any, y: Any, count: int) -> None:
+        teams = min(count, max(1, chosen.programs // parts))
+        launch(teams * parts, x, y, exchange.scratch(count, parts, device), count, parts, teams, length)
+
+    return in_turn
 
 
-@functools.cache
-def _kernel(length: int, op: int, dtype: Any, device: Any) -> tuple[Launch, Any, dict[str, Any]]:
-    """The launch for these rows, the kernel, and its constants in the order of its parameters."""
+def _kernel(chosen: Plan, length: int, op: int, dtype: Any) -> tuple[Any, dict[str, Any]]:
+    """The kernel, and its constants in the order of its parameters."""
     wide = dtype == torch.float32
     # float16 has less room for an error.
     group = {"GROUP": 4 if dtype == torch.float16 else 8}
-    launch = plan(length, op, wide=wide, processors=_processors(device))
-    block = {"BLOCK": launch.block}
-    width = {"WIDTH": triton.next_power_of_2(launch.parts)}
-    pairs = {
-        "PIECE": min(launch.block // 2, 32 * 4 * launch.warps),
-        "BF16": dtype == torch.bfloat16,
-        "ALIGNED": length % 2 == 0,
-    }
-    even = {"EVEN": launch.rows == 1 and launch.parts * launch.block == length}
-    piece = {"PIECE": max(16, 32 * 8 * launch.warps // launch.rows)}
+    block = {"BLOCK": chosen.block}
+    width = {"WIDTH": triton.next_power_of_2(chosen.parts)}
+    even = {"EVEN": chosen.rows == 1 and chosen.parts * chosen.block == length}
+    piece = {"PIECE": max(16, 32 * 8 * chosen.warps // chosen.rows)}
     first, typed = {"OP": op}, {"WIDE": wide, **group}
-    if launch.kind == "pieces":
-        return launch, in_pieces, first | block
-    if launch.kind == "sum":
-        return launch, sum_in_parts, typed | block | width | even | piece
-    if launch.kind == "whole":
-        return launch, whole, first | typed | block | {"ROWS": launch.rows} | even | piece
-    if launch.pairs:
-        return launch, pairs_in_parts, first | group | block | width | pairs
-    return launch, in_teams, first | block | width | even
+    if chosen.kind == "pieces":
+        return in_pieces, first | block
+    if chosen.kind == "sum":
+        return sum_in_parts, typed | block | width | even | piece
+    if chosen.kind == "whole":
+        return whole, first | typed | block | {"ROWS": chosen.rows} | even | piece
+    if chosen.pairs:
+        pairs = {
+            "PIECE": min(chosen.block // 2, 32 * 4 * chosen.warps),
+            "BF16": dtype == torch.bfloat16,
+            "ALIGNED": length % 2 == 0,
+        }
+        return pairs_in_parts, first | group | block | width | pairs
+    return in_teams, first | block | width | even
 
 
 @functools.cache

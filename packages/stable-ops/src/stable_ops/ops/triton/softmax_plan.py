@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import triton
@@ -24,7 +23,7 @@ _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
 @dataclass(frozen=True)
-class Launch:
+class Plan:
     """How rows of a length are computed.
 
     Attributes
@@ -50,34 +49,29 @@ class Launch:
     registers: int | None = None
     programs: int = 0
 
-    @cached_property
-    def options(self) -> dict[str, int]:
-        """What Triton is told."""
-        return {"num_warps": self.warps} | ({"maxnreg": self.registers} if self.registers else {})
 
-
-def plan(length: int, op: int, *, wide: bool, processors: int) -> Launch:
+def plan(length: int, op: int, *, wide: bool, processors: int) -> Plan:
     """The launch for rows of that length on a device with so many multiprocessors."""
     block = max(16, triton.next_power_of_2(length))
     if _INTERPRETED:
-        return Launch("whole", block, warps=4, rows=max(1, 1024 // block))
+        return Plan("whole", block, warps=4, rows=max(1, 1024 // block))
     sums = op == LOGSUMEXP.value
     if block <= (8192 if wide else 16384):
         tile, warps = _tile(block, op, wide)
-        return Launch("whole", block, warps, rows=max(1, tile // block))
+        return Plan("whole", block, warps, rows=max(1, tile // block))
     size, warps = (4096, 8) if wide else (8192, 4)
     times = max(1, block // (exchange.MOST_PARTS * size))
     parts = triton.cdiv(length, size * times)
     # All parts of a row have to be there at once.
     if warps * times > 32 or parts > processors:
-        return Launch("pieces", 2048, 8)
+        return Plan("pieces", 2048, 8)
     if sums:
-        return Launch("sum", size * times, warps * times, parts=parts)
+        return Plan("sum", size * times, warps * times, parts=parts)
     if wide:
-        return Launch("parts", size * times, warps * times, parts=parts, programs=2 * processors)
+        return Plan("parts", size * times, warps * times, parts=parts, programs=2 * processors)
     # The odd lengths are read a number at a time, which takes more registers.
     registers = None if length % 2 else 80 if times == 1 else 64
-    return Launch("parts", size * times, warps * times, parts=parts, pairs=True, registers=registers)
+    return Plan("parts", size * times, warps * times, parts=parts, pairs=True, registers=registers)
 
 
 def _tile(block: int, op: int, wide: bool) -> tuple[int, int]:
