@@ -14,15 +14,16 @@ layer's output.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mfi_command import BadInput
 from quant_risk_analyzer.models import LanguageModel, frozen
+from quant_risk_analyzer.sites import Site
 from quant_risk_analyzer.texts import draw_labels
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def score_products(
     model: LanguageModel,
     tokens: torch.Tensor,
     errors: Callable[[str], torch.Tensor],
-    layers: Mapping[str, torch.nn.Linear],
+    layers: Mapping[str, Site],
     *,
     probes: int = 2,
     seed: int = 0,
@@ -67,12 +68,13 @@ def score_products(
     model
         Causal language model.
     tokens
-        int64 (sequences, length).
+        int64 (sequences, length), on the model's device.
     errors
         Gives the perturbations of a layer: float32 (perturbations, out, in). Called once a pass and layer, so
         that they need not all be in memory.
     layers
-        The linear layers to look at, by name.
+        Where to look, by name, from `linear_sites`. A module that runs several times in a forward pass, or
+        shares its weight with others, gets the sum over all of its runs: the weight is one.
     probes
         Draws of labels for each sequence, each one backward pass.
     seed
@@ -104,9 +106,9 @@ def score_products(
     return {name: _joined([part[name] for part in parts]) for name in layers}
 
 
-def _sequences_at_once(model: LanguageModel, layers: Mapping[str, torch.nn.Linear], length: int) -> int:
+def _sequences_at_once(model: LanguageModel, layers: Mapping[str, Site], length: int) -> int:
     # Input, output and gradient of each layer, as much again for what lies between, and the logits thrice.
-    widths = sum(2 * layer.in_features + 3 * layer.out_features for layer in layers.values())
+    widths = sum(2 * site.shape[1] + 3 * site.shape[0] for site in layers.values())
     return max(1, FLOATS_AT_ONCE // (length * (widths + 3 * model.vocab_size)))
 
 
@@ -114,25 +116,31 @@ def _one_pass(
     model: LanguageModel,
     batch: torch.Tensor,
     errors: Callable[[str], torch.Tensor],
-    layers: Mapping[str, torch.nn.Linear],
+    layers: Mapping[str, Site],
     probes: int,
     generator: torch.Generator,
 ) -> dict[str, Products]:
     import torch
 
-    with recorded(layers) as seen:
+    with recorded(layers.values(), batch) as runs:
         logits = model(batch)
-    _all_called(seen, layers, batch)
-    outputs = [seen[name][1] for name in layers]
-    gradients = [
-        torch.autograd.grad(logits, outputs, grad_outputs=score, retain_graph=True, allow_unused=True)
-        for score in label_scores(logits.detach(), probes, generator)
-    ]
-    del logits, outputs
+    _all_ran(runs, layers)
+    every = [run for each in runs.values() for run in each]
+    for score in label_scores(logits.detach(), probes, generator):
+        found = torch.autograd.grad(
+            logits, [run.output for run in every], grad_outputs=score, retain_graph=True, allow_unused=True
+        )
+        for run, gradient in zip(every, found, strict=True):
+            run.gradients.append(gradient)
+    del logits
+    for run in every:
+        del run.output
     with torch.no_grad():
         return {
-            name: _products(seen.pop(name)[0], [found[index] for found in gradients], errors(name))
-            for index, name in enumerate(layers)
+            name: _products(
+                site, [run for module in site.modules for run in runs[module]], errors(name), probes
+            )
+            for name, site in layers.items()
         }
 
 
@@ -145,7 +153,7 @@ def label_scores(logits: torch.Tensor, draws: int, generator: torch.Generator) -
 
     score = torch.softmax(logits, -1)
     flat = score.reshape(-1, score.shape[-1])
-    labels = draw_labels(flat, torch.rand((len(flat), draws), generator=generator))
+    labels = draw_labels(flat, torch.rand((len(flat), draws), generator=generator).to(flat.device))
     flat.neg_()
     for draw in range(draws):
         chosen = labels[:, draw : draw + 1]
@@ -154,23 +162,39 @@ def label_scores(logits: torch.Tensor, draws: int, generator: torch.Generator) -
         flat.scatter_add_(1, chosen, -one)
 
 
-def _products(x: torch.Tensor, gradients: list[torch.Tensor | None], error: torch.Tensor) -> Products:
+def _products(site: Site, runs: Sequence[Run], error: torch.Tensor, probes: int) -> Products:
     import torch
 
-    count, sequences = error.shape[0], x.shape[0]
-    moved = torch.empty((count, *x.shape[:2], error.shape[1]), dtype=x.dtype)
-    for index in range(count):
-        torch.matmul(x, error[index].to(x.dtype).T, out=moved[index])
-    flat = moved.reshape(count, sequences, -1).permute(1, 0, 2)
-    scores = torch.zeros((count, sequences, len(gradients)), dtype=torch.float64)
-    channels = torch.zeros((count, error.shape[1]), dtype=torch.float64)
-    for probe, gradient in enumerate(gradients):
-        if gradient is None:  # nothing after this layer reaches the logits
-            continue
-        scores[:, :, probe] = torch.bmm(flat, gradient.reshape(sequences, -1, 1))[:, :, 0].T
-        if probe == 0:
-            channels = ((moved * gradient).sum(2).double() ** 2).mean(1)
-    return Products(scores.numpy(), channels.numpy(), (x.double() ** 2).mean((0, 1)).numpy())
+    count, sequences, where = error.shape[0], runs[0].input.shape[0], error.device
+    scores = torch.zeros((count, sequences, probes), dtype=torch.float64, device=where)
+    by_channel = torch.zeros((count, sequences, error.shape[1]), dtype=torch.float64, device=where)
+    squares = torch.zeros(error.shape[2], dtype=torch.float64, device=where)
+    positions = 0
+    for run in runs:
+        x = run.input
+        squares += (x.double() ** 2).sum((0, 1))
+        positions += x.shape[0] * x.shape[1]
+        moved = torch.empty((count, *x.shape[:2], error.shape[1]), dtype=x.dtype, device=where)
+        for index in range(count):
+            torch.matmul(x, error[index].to(x.dtype).T, out=moved[index])
+        flat = moved.reshape(count, sequences, -1).permute(1, 0, 2)
+        for probe, gradient in enumerate(run.gradients):
+            if gradient is None:  # nothing after this layer reaches the logits
+                continue
+            own = site.part(_by_window(gradient, sequences))
+            scores[:, :, probe] += torch.bmm(flat, own.reshape(sequences, -1, 1))[:, :, 0].T
+            if probe == 0:
+                by_channel += (moved * own).sum(2)
+    return Products(
+        scores.cpu().numpy(),
+        (by_channel**2).mean(1).cpu().numpy(),
+        (squares / positions).cpu().numpy(),
+    )
+
+
+def _by_window(values: torch.Tensor, windows: int) -> torch.Tensor:
+    """(windows, positions, n): some models flatten windows and positions, some look at one position only."""
+    return values if values.ndim == 3 else values.reshape(windows, -1, values.shape[-1])
 
 
 def _joined(parts: list[Products]) -> Products:
@@ -182,43 +206,40 @@ def _joined(parts: list[Products]) -> Products:
     )
 
 
+@dataclass
+class Run:
+    """One call of a module: its input (windows, positions, in), its output, and gradients there by probe."""
+
+    input: torch.Tensor
+    output: torch.Tensor
+    gradients: list[torch.Tensor | None] = field(default_factory=list)
+
+
 @contextmanager
-def recorded(
-    layers: Mapping[str, torch.nn.Linear],
-) -> Iterator[dict[str, tuple[torch.Tensor, torch.Tensor]]]:
-    """Keep the input and the output of each layer during a forward pass; outputs can be differentiated to."""
-    seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+def recorded(layers: Iterable[Site], batch: torch.Tensor) -> Iterator[dict[torch.nn.Module, list[Run]]]:
+    """Keep each call of the sites' modules in a forward pass; outputs can be differentiated to."""
+    modules = {module: site.name for site in layers for module in site.modules}
+    runs: dict[torch.nn.Module, list[Run]] = {module: [] for module in modules}
 
-    def keeper(name: str) -> Callable[..., None]:
-        def keep(module: object, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            if name in seen:
-                raise BadInput(
-                    f"{name} runs more than once in a forward pass: its error cannot be attributed"
-                )
-            if not output.requires_grad:
-                output.requires_grad_(True)
-            seen[name] = (inputs[0].detach(), output)
+    def keep(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if output.ndim < 2 or output.shape[0] not in (len(batch), batch.numel()):
+            raise BadInput(
+                f"{modules[module]} gives {tuple(output.shape)} for tokens {tuple(batch.shape)}: expected "
+                "(batch, length, out); what mixes the windows cannot be attributed to them"
+            )
+        if not output.requires_grad:
+            output.requires_grad_(True)
+        runs[module].append(Run(_by_window(inputs[0].detach(), len(batch)), output))
 
-        return keep
-
-    handles = [layer.register_forward_hook(keeper(name)) for name, layer in layers.items()]
+    handles = [module.register_forward_hook(keep) for module in modules]
     try:
-        yield seen
+        yield runs
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _all_called(
-    seen: Mapping[str, tuple[torch.Tensor, torch.Tensor]],
-    layers: Mapping[str, torch.nn.Linear],
-    batch: torch.Tensor,
-) -> None:
-    for name in layers:
-        if name not in seen:
+def _all_ran(runs: Mapping[torch.nn.Module, list[Run]], layers: Mapping[str, Site]) -> None:
+    for name, site in layers.items():
+        if not any(runs[module] for module in site.modules):
             raise BadInput(f"{name} did not run in the forward pass: it cannot be rated")
-        if seen[name][1].shape[:-1] != batch.shape:
-            shape = tuple(seen[name][1].shape)
-            raise BadInput(
-                f"{name} gives {shape} for tokens {tuple(batch.shape)}: expected (batch, length, out)"
-            )

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-
-from mfi_command import BadInput
 
 if TYPE_CHECKING:
     import torch
@@ -40,14 +37,12 @@ def opened(model: Model) -> Any:
     return load_model(model, dtype="float32")
 
 
-def chosen_layers(model: LanguageModel, pattern: str | None = None) -> dict[str, torch.nn.Linear]:
-    """Linear layers whose name matches the glob; BadInput when none does."""
-    layers = dict(model.linear_layers())
-    found = {name: layer for name, layer in layers.items() if pattern is None or fnmatchcase(name, pattern)}
-    if not found:
-        known = f"; the first of {len(layers)} is {next(iter(layers))}" if layers else "; the model has none"
-        raise BadInput(f"no linear layer matches {pattern or '*'!r}{known}")
-    return found
+def device_of(model: Any) -> Any:
+    """Where the parameters of the model are: tokens must go there."""
+    import torch
+
+    first = next(iter(model.parameters()), None) if hasattr(model, "parameters") else None
+    return torch.device("cpu") if first is None else first.device
 
 
 @contextmanager

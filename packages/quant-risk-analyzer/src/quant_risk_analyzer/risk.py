@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from checkpoint_lens.layers import role_of
 from quant_risk_analyzer.agreement import spearman
 from quant_risk_analyzer.drift import measured_drift, predict_drift, singular_values
 from quant_risk_analyzer.formats import Granularity, IntegerFormat, formats_named
 from quant_risk_analyzer.gauss_newton import Products, score_products
-from quant_risk_analyzer.models import Model, chosen_layers, opened
+from quant_risk_analyzer.models import Model, device_of, opened
 from quant_risk_analyzer.quantizers import quantize, rounded
 from quant_risk_analyzer.ratings import Thresholds
 from quant_risk_analyzer.reasons import channel_reasons, comparison_reasons
 from quant_risk_analyzer.report import FormatRisk, LayerRisk, RiskReport
+from quant_risk_analyzer.sites import chosen_sites
 from quant_risk_analyzer.texts import own_windows, text_windows
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def rate(
     kinds = formats_named(formats)
     limits = thresholds or Thresholds()
     network = opened(model)
-    chosen = chosen_layers(network, layers)
+    chosen = chosen_sites(network, layers)
     count = max(1, tokens // context)
     if calibration is None:
         ids = own_windows(network, windows=count, length=context, seed=seed, rounds=rounds)
@@ -117,7 +117,7 @@ def rate(
 
     products = score_products(
         network,
-        ids,
+        ids.to(device_of(network)),
         lambda name: errors_of(chosen[name].weight, kinds, granularity),
         chosen,
         probes=probes,
@@ -127,7 +127,7 @@ def rate(
     samples = {name: found.scores**2 / (2 * context) for name, found in products.items()}
     facts = {}
     for done, (name, layer) in enumerate(chosen.items(), 1):
-        facts[name] = _facts(layer.weight.detach().float(), products[name], kinds, granularity)
+        facts[name] = _facts(layer.weight.float().cpu(), products[name], kinds, granularity)
         if on_progress is not None:
             on_progress(len(ids) + done, steps)
     rated = {
@@ -138,8 +138,8 @@ def rate(
         layers=tuple(
             LayerRisk(
                 name=name,
-                shape=(layer.out_features, layer.in_features),
-                role=role_of(name),
+                shape=layer.shape,
+                role=layer.role,
                 formats={kind.name: rated[kind.name][name] for kind in kinds},
             )
             for name, layer in chosen.items()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from mfi_command import BadInput
 from quant_risk_analyzer.formats import Granularity, format_named
 from quant_risk_analyzer.models import LanguageModel
 from quant_risk_analyzer.quantizers import rounded
+from quant_risk_analyzer.sites import linear_sites
 
 
 @contextmanager
@@ -35,19 +36,15 @@ def rounded_weights(
     -----
     Holds a second copy of the named weights.
     """
-    layers = model.linear_layers()
+    sites = linear_sites(model)
     for name in assignment:
-        if name not in layers:
-            raise BadInput(f"no linear layer {name!r} in this model; the first is {next(iter(layers), None)}")
+        if name not in sites:
+            raise BadInput(f"no linear layer {name!r} in this model; the first is {next(iter(sites), None)}")
     values = {
-        name: rounded(layers[name].weight.detach(), format_named(kind), granularity)
+        name: rounded(sites[name].weight, format_named(kind), granularity)
         for name, kind in assignment.items()
     }
-    full = {name: layers[name].weight.data for name in values}
-    try:
+    with ExitStack() as stack:
         for name, value in values.items():
-            layers[name].weight.data = value
+            stack.enter_context(sites[name].holding(value))
         yield
-    finally:
-        for name, value in full.items():
-            layers[name].weight.data = value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mfi_command import BadInput
+from quant_risk_analyzer.models import device_of
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +36,7 @@ def own_windows(model: Any, *, windows: int, length: int, seed: int, rounds: int
     """
     import torch
 
+    where = device_of(model)
     ids = random_windows(model.vocab_size, windows=windows, length=length, seed=seed)
     uniform = torch.rand((windows, length, 1), generator=torch.Generator().manual_seed(seed + 1))
     size = max(1, FLOATS_AT_ONCE // (length * model.vocab_size))
@@ -42,8 +44,9 @@ def own_windows(model: Any, *, windows: int, length: int, seed: int, rounds: int
         for _ in range(rounds):
             for start in range(0, windows, size):
                 batch = ids[start : start + size]
-                probability = torch.softmax(model(batch), -1)
-                batch[:, 1:] = draw_labels(probability, uniform[start : start + size])[:, :-1, 0]
+                probability = torch.softmax(model(batch.to(where)), -1)
+                drawn = draw_labels(probability, uniform[start : start + size].to(where))
+                batch[:, 1:] = drawn[:, :-1, 0].cpu()
     return ids
 
 

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from checkpoint_lens.layers import role_of
 from mfi_command import BadInput
 from quant_risk_analyzer.formats import Granularity, IntegerFormat, formats_named
-from quant_risk_analyzer.models import LanguageModel, Model, chosen_layers, opened
+from quant_risk_analyzer.models import LanguageModel, Model, device_of, opened
 from quant_risk_analyzer.quantizers import rounded
+from quant_risk_analyzer.sites import Site, chosen_sites, linear_sites
 from quant_risk_analyzer.texts import text_windows
 
 if TYPE_CHECKING:
     import torch
 
 FLOATS_AT_ONCE = 2**25  # outputs of all layers and the logits of one batch, 128 MiB: faster than more
+ON_DEVICE = 64  # times as many where the model lives on a GPU
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,10 @@ def measure(
 
     kinds = formats_named(formats)
     network = opened(model)
-    chosen = chosen_layers(network, layers)
+    chosen = chosen_sites(network, layers)
     # One token more than the window: each position needs its target.
     windows = text_windows(network, text, windows=max(1, max_tokens // context), length=context + 1)
+    windows = windows.to(device_of(network))
     sums: dict[tuple[str, str], list[np.ndarray[Any, Any]]] = {}
     losses: list[np.ndarray[Any, Any]] = []
     with torch.no_grad():
@@ -152,8 +154,9 @@ def _batches(
     evaluations: int,
     on_progress: Callable[[int, int], None] | None,
 ) -> Iterator[tuple[torch.Tensor, Callable[[], None]]]:
-    widths = sum(layer.out_features for layer in model.linear_layers().values())
-    size = max(1, FLOATS_AT_ONCE // (windows.shape[1] * (widths + 4 * model.vocab_size)))
+    widths = sum(site.shape[0] for site in linear_sites(model).values())
+    floats = FLOATS_AT_ONCE * (1 if windows.device.type == "cpu" else ON_DEVICE)
+    size = max(1, floats // (windows.shape[1] * (widths + 4 * model.vocab_size)))
     batches = [windows[start : start + size] for start in range(0, len(windows), size)]
     done = 0
 
@@ -176,7 +179,7 @@ class _Baseline:
         self.logits = model(batch[:, :-1])
         self.targets = batch[:, 1:, None]
         log_p = torch.log_softmax(self.logits, -1)
-        self.losses = -log_p.gather(-1, self.targets)[..., 0].double().mean(1).numpy()
+        self.losses = -log_p.gather(-1, self.targets)[..., 0].double().mean(1).cpu().numpy()
         self.p = log_p.exp_()
         self.room = torch.empty_like(self.p)
 
@@ -194,7 +197,7 @@ class _Baseline:
             log_q = torch.log_softmax(logits.double(), -1)
             kl = (self.p.double() * (torch.log_softmax(self.logits.double(), -1) - log_q)).sum(-1)
             at_target = kl + (self.losses_of(self.logits) - self.losses_of(logits))
-        return np.stack([kl.mean(1).numpy(), (kl - at_target).mean(1).numpy()])
+        return np.stack([kl.mean(1).cpu().numpy(), (kl - at_target).mean(1).cpu().numpy()])
 
     def _mean(self, values: torch.Tensor) -> torch.Tensor:
         """Mean of (b, s, vocab) under p: (b, s, 1)."""
@@ -210,76 +213,72 @@ class _Baseline:
 def _one_at_a_time(
     model: LanguageModel,
     batch: torch.Tensor,
-    layers: Mapping[str, torch.nn.Linear],
+    layers: Mapping[str, Site],
     kinds: Sequence[IntegerFormat],
     granularity: Granularity,
 ) -> Iterator[tuple[str, str, torch.Tensor]]:
     """Logits of the model with each layer quantized in turn, in the order in which the layers run."""
     inputs = batch[:, :-1]
-    kept = _outputs(model, inputs)
-    missing = [name for name in layers if name not in kept]
-    if missing:
-        raise BadInput(f"{missing[0]} does not run exactly once in the forward pass: it cannot be measured")
-    everything = model.linear_layers()
-    with _replaced(everything) as keep:
-        for name, output in kept.items():
-            for kind in kinds if name in layers else ():
-                weight = layers[name].weight
-                full = weight.data
-                try:
-                    weight.data = rounded(full, kind, granularity)
-                    yield name, kind.name, model(inputs)
-                finally:
-                    weight.data = full
-            keep(name, output)
+    modules = {module for site in linear_sites(model).values() for module in site.modules}
+    outputs = _outputs(model, inputs, modules)
+    first: dict[torch.nn.Module, list[Site]] = {}
+    for site in layers.values():
+        ran = [module for module in outputs if module in site.modules]
+        if not ran:
+            raise BadInput(f"{site.name} does not run in the forward pass: it cannot be measured")
+        first.setdefault(ran[0], []).append(site)
+    with _replaced() as keep:
+        for module, found in outputs.items():
+            for site in first.get(module, ()):
+                for kind in kinds:
+                    with site.holding(rounded(site.weight, kind, granularity)):
+                        yield site.name, kind.name, model(inputs)
+            if len(found) == 1:
+                keep(module, found[0])
 
 
-def _outputs(model: LanguageModel, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Output of each linear layer, in the order of the forward pass; layers that run twice are left out."""
-    kept: dict[str, torch.Tensor] = {}
-    twice: set[str] = set()
+def _outputs(
+    model: LanguageModel, inputs: torch.Tensor, modules: Iterable[torch.nn.Module]
+) -> dict[torch.nn.Module, list[torch.Tensor]]:
+    """Outputs of each module, one for each run, in the order of the forward pass."""
+    found: dict[torch.nn.Module, list[torch.Tensor]] = {}
 
-    def keeper(name: str) -> Callable[..., None]:
-        def keep(module: object, given: object, output: torch.Tensor) -> None:
-            if name in kept:
-                twice.add(name)
-            kept[name] = output
+    def keep(module: torch.nn.Module, given: object, output: torch.Tensor) -> None:
+        found.setdefault(module, []).append(output)
 
-        return keep
-
-    handles = [layer.register_forward_hook(keeper(name)) for name, layer in model.linear_layers().items()]
+    handles = [module.register_forward_hook(keep) for module in modules]
     try:
         model(inputs)
     finally:
         for handle in handles:
             handle.remove()
-    return {name: output for name, output in kept.items() if name not in twice}
+    return found
 
 
 @contextmanager
-def _replaced(
-    layers: Mapping[str, torch.nn.Linear],
-) -> Iterator[Callable[[str, torch.Tensor], None]]:
-    """Give `keep(name, output)`: from then on that layer answers with `output` and computes nothing."""
+def _replaced() -> Iterator[Callable[[torch.nn.Module, torch.Tensor], None]]:
+    """Give `keep(module, output)`: from then on that module answers with `output` and computes nothing."""
+    kept: list[torch.nn.Module] = []
 
-    def keep(name: str, output: torch.Tensor) -> None:
-        layers[name].forward = lambda *_: output  # type: ignore[method-assign]
+    def keep(module: torch.nn.Module, output: torch.Tensor) -> None:
+        kept.append(module)
+        module.forward = lambda *_: output  # type: ignore[method-assign]
 
     try:
         yield keep
     finally:
-        for layer in layers.values():
-            layer.__dict__.pop("forward", None)
+        for module in kept:
+            module.__dict__.pop("forward", None)
 
 
-def _damage(name: str, kind: str, layer: torch.nn.Linear, windows: np.ndarray[Any, Any]) -> LayerDamage:
+def _damage(name: str, kind: str, site: Site, windows: np.ndarray[Any, Any]) -> LayerDamage:
     count = windows.shape[1]
     kl, rise = windows.mean(axis=1)
     spread = windows.std(axis=1, ddof=1) / np.sqrt(count) if count > 1 else np.full(2, np.nan)
     return LayerDamage(
         name=name,
-        shape=(layer.out_features, layer.in_features),
-        role=role_of(name),
+        shape=site.shape,
+        role=site.role,
         format=kind,
         loss_increase=float(rise),
         loss_increase_stderr=float(spread[1]),
