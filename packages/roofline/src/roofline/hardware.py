@@ -45,6 +45,12 @@ class Device:
         Cells that no second source confirms.
     note
         What to know before using the numbers.
+    levels_bytes_per_s
+        Bandwidth of the levels before that memory (`"l2"`, `"l1"`), measured: data sheets do not give them.
+    launch_s
+        Least seconds that a kernel takes, measured.
+    link_bytes_per_s
+        Of the links to the other devices of the host, out of one device in one direction.
     """
 
     name: str
@@ -56,6 +62,9 @@ class Device:
     sources: Mapping[str, str] = field(default_factory=dict)
     unverified: tuple[str, ...] = ()
     note: str = ""
+    levels_bytes_per_s: Mapping[str, float] = field(default_factory=dict)
+    launch_s: float | None = None
+    link_bytes_per_s: float | None = None
 
     def peak_flop_per_s(self, dtype: str) -> float:
         """Peak for `dtype` in FLOP/s; `BadInput` if this device has no such rate."""
@@ -86,6 +95,9 @@ class Device:
             "sources": dict(self.sources),
             "unverified": list(self.unverified),
             "note": self.note,
+            "levels_bytes_per_s": dict(self.levels_bytes_per_s),
+            "launch_s": self.launch_s,
+            "link_bytes_per_s": self.link_bytes_per_s,
         }
 
 
@@ -93,6 +105,10 @@ def _rate(where: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LARGEST_RATE:
         raise BadInput(f"{where} is {value!r}, expected a positive number in base units (per second)")
     return float(value)
+
+
+def _optional_rate(where: str, value: object) -> float | None:
+    return None if value is None else _rate(where, value)
 
 
 def _size(where: str, value: object) -> int | None:
@@ -121,6 +137,10 @@ def device_from(entry: Mapping[str, Any]) -> Device:
     given = {f"peaks.{key}" for key in rates} | {"bandwidth"}
     given |= {cell for cell in ("memory", "l2") if entry.get(f"{cell}_bytes") is not None}
     given |= {"units"} if entry.get("units") is not None else set()
+    given |= {"link"} if entry.get("link_bytes_per_s") is not None else set()
+    levels = entry.get("levels_bytes_per_s") or {}
+    if not isinstance(levels, Mapping):
+        raise BadInput(f"{name}: levels_bytes_per_s is {levels!r}, expected a table such as {{ l2 = 5e12 }}")
     source, own = str(entry.get("source", "user's table")), entry.get("sources") or {}
     return Device(
         name=name,
@@ -132,6 +152,9 @@ def device_from(entry: Mapping[str, Any]) -> Device:
         sources={cell: str(own.get(cell, own.get(cell.partition(".")[0], source))) for cell in sorted(given)},
         unverified=tuple(entry.get("unverified", ())),
         note=str(entry.get("note", "")),
+        levels_bytes_per_s={key: _rate(f"{name}: level {key}", value) for key, value in levels.items()},
+        launch_s=_optional_rate(f"{name}: launch_s", entry.get("launch_s")),
+        link_bytes_per_s=_optional_rate(f"{name}: link_bytes_per_s", entry.get("link_bytes_per_s")),
     )
 
 

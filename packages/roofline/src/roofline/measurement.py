@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,20 @@ class Measurement:
         One row a working set: `working_set_bytes` and the rate of each kernel; caches show as plateaus.
     versions
         Of whatever took part, and the number of threads.
+    streams
+        Kernel -> bytes/s at the largest working set.
+    levels
+        Bytes/s within each level on the way to memory, `l1 l2 llc`, as far as the sweep shows them.
+    transfers
+        Bytes/s between host and device, `host_to_device device_to_host`.
+    vector_peaks
+        dtype -> FLOP/s of chained multiply-adds on the vector units, where they are not the matrix units.
+    launch_s
+        Least seconds of a kernel: `graph` (replayed), `eager` (called one by one).
+    cache_bytes
+        Capacity of each level.
+    conditions
+        Clocks, temperature, power, load, before and after.
     """
 
     device: str
@@ -61,6 +75,13 @@ class Measurement:
     sweep: tuple[Mapping[str, float], ...]
     memory_bytes: int | None
     versions: Mapping[str, str]
+    streams: Mapping[str, Rate] = field(default_factory=dict)
+    levels: Mapping[str, float] = field(default_factory=dict)
+    transfers: Mapping[str, Rate] = field(default_factory=dict)
+    vector_peaks: Mapping[str, Rate] = field(default_factory=dict)
+    launch_s: Mapping[str, float] = field(default_factory=dict)
+    cache_bytes: Mapping[str, int] = field(default_factory=dict)
+    conditions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def peaks_flop_per_s(self) -> dict[str, float]:
@@ -92,6 +113,9 @@ class Measurement:
             peaks_flop_per_s=self.peaks_flop_per_s,
             bandwidth_bytes_per_s=self.bandwidth_bytes_per_s,
             memory_bytes=self.memory_bytes,
+            l2_bytes=self.cache_bytes.get("l2"),
+            levels_bytes_per_s=dict(self.levels),
+            launch_s=self.launch_s.get("graph"),
             sources=dict.fromkeys(cells, source),
         )
 
@@ -115,6 +139,15 @@ class Measurement:
             "bandwidth_kernel": self.bandwidth_kernel,
             "notes": self.notes,
             "sweep": [dict(row) for row in self.sweep],
+            "streams_bytes_per_s": {key: rate.to_dict() for key, rate in self.streams.items()},
+            "levels_bytes_per_s": dict(self.levels),
+            "cache_bytes": dict(self.cache_bytes),
+            "l2_bytes": self.cache_bytes.get("l2"),
+            "transfers_bytes_per_s": {key: rate.to_dict() for key, rate in self.transfers.items()},
+            "vector_peaks_flop_per_s": {key: rate.to_dict() for key, rate in self.vector_peaks.items()},
+            "launch_s": self.launch_s.get("graph"),
+            "launches_s": dict(self.launch_s),
+            "conditions": {key: dict(values) for key, values in self.conditions.items()},
             "versions": dict(self.versions),
         }
 

@@ -1,16 +1,19 @@
-"""A CUDA device's ceilings: matrix products per dtype and streams through torch, timed by CUDA events."""
+"""A CUDA device's ceilings: products per dtype, streams per level, transfers and launches, timed by events."""
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable
 from typing import Any
 
 from mfi_command import BadInput, require
+from roofline.conditions import gpu_conditions
+from roofline.cuda_products import best_product, dtypes, product_rates
+from roofline.cuda_streams import sweep
 from roofline.measurement import Measurement, Rate, best
 
-_SIZES = (4096, 8192)  # large enough to fill the chip, small enough for its memory in fp32
-_STREAM_BYTES = 1 << 30  # far beyond any L2
-_LEAST_SET = 1 << 22
+_TRANSFER_BYTES = 1 << 28
 
 
 def measure_cuda(*, seconds: float, seed: int, tick: Callable[[int, int], None]) -> Measurement:
@@ -18,94 +21,93 @@ def measure_cuda(*, seconds: float, seed: int, tick: Callable[[int, int], None])
     torch = require("torch", extra="torch", distribution="roofline")
     if not torch.cuda.is_available():
         raise BadInput("device is 'cuda', but torch finds no CUDA device; give cpu")
+    require("triton", extra="torch", distribution="roofline")
     torch.manual_seed(seed)
-    jobs = _dtypes(torch)
+    before = gpu_conditions()
+    names = dtypes(torch)
     libraries = {}
-    for done, (dtype, kind) in enumerate(jobs.items()):
-        tick(done, len(jobs) + 1)
-        libraries[dtype] = {"torch": _product(torch, dtype, kind, 0.6 * seconds / len(jobs))}
-    tick(len(jobs), len(jobs) + 1)
-    rows, streams = _sweep(torch, 0.4 * seconds)
-    kernel, bandwidth = best(streams)
-    tick(len(jobs) + 1, len(jobs) + 1)
+    for done, dtype in enumerate(names):
+        tick(done, len(names) + 2)
+        found = product_rates(torch, timed, dtype, seconds=0.5 * seconds / len(names))
+        if found:
+            libraries[dtype] = {f"torch {shape}": rate for shape, rate in found.items()}
+        torch.cuda.empty_cache()
+    after_products = gpu_conditions()
+    tick(len(names), len(names) + 2)
+    rows, streams, l1 = sweep(torch, timed, seconds=0.4 * seconds)
+    torch.cuda.empty_cache()
+    tick(len(names) + 1, len(names) + 2)
+    kernel, bandwidth = best({k: v for k, v in streams.items() if k in ("copy", "torch_copy", "read")})
     properties = torch.cuda.get_device_properties(0)
+    tick(len(names) + 2, len(names) + 2)
     return Measurement(
         device=properties.name,
-        peaks={dtype: rates["torch"] for dtype, rates in libraries.items()},
+        peaks={dtype: best_product(rates) for dtype, rates in libraries.items()},
         libraries=libraries,
         bandwidth=bandwidth,
         bandwidth_kernel=kernel,
         sweep=tuple(rows),
         memory_bytes=int(properties.total_memory),
         versions={"torch": str(torch.__version__), "CUDA": str(torch.version.cuda)},
+        streams=streams,
+        levels={"l1": l1.median, "l2": l2_plateau(rows, int(properties.L2_cache_size))},
+        transfers=_transfers(torch, 0.1 * seconds),
+        launch_s=launch_s(torch),
+        cache_bytes={"l2": int(properties.L2_cache_size)},
+        conditions={"before": before, "after_products": after_products, "after": gpu_conditions()},
     )
 
 
-def _dtypes(torch: Any) -> dict[str, Any]:
-    kinds = {"fp16": torch.float16, "fp32": torch.float32, "fp64": torch.float64}
-    if torch.cuda.get_device_capability() >= (8, 0):
-        kinds |= {"bf16": torch.bfloat16, "tf32": torch.float32}
-    return kinds
+def l2_plateau(rows: list[dict[str, float]], l2_bytes: int) -> float:
+    """Reads within the L2: the median over the sets that are at most half of it, since it is in two parts."""
+    inside = [row["read_bytes_per_s"] for row in rows if row["working_set_bytes"] <= l2_bytes / 2]
+    return statistics.median(inside)
 
 
-def _product(torch: Any, dtype: str, kind: Any, seconds: float) -> Rate:
-    """The better of two sizes; fp32 runs with tf32 switched off, and the setting is put back."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
-    try:
-        rates = {}
-        for size in _SIZES:
-            a, b = (torch.randn(size, size, device="cuda", dtype=kind) for _ in range(2))
-            out = torch.empty_like(a)
-            task = _into(torch.mm, a, b, out)
-            rates[str(size)] = Rate.of(2 * size**3, _timed(torch, task, seconds / len(_SIZES)))
-        return best(rates)[1]
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
-
-
-def _into(function: Any, a: Any, b: Any, out: Any) -> Callable[[], object]:
-    return lambda: function(a, b, out=out)
-
-
-def _timed(torch: Any, task: Callable[[], object], seconds: float) -> list[float]:
-    """Seconds of each run, by events; at least ten runs, the first three unrecorded."""
+def timed(torch: Any, task: Callable[[], object], seconds: float, *, at_once: int = 1) -> list[float]:
+    """Seconds of one run, by events around `at_once` runs; at least five readings, the first unrecorded."""
     taken: list[float] = []
-    for run in range(2000):
+    for _ in range(3):
+        task()
+    stop = time.perf_counter() + seconds
+    while len(taken) < 6 or time.perf_counter() < stop:
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
-        task()
+        for _ in range(at_once):
+            task()
         end.record()
         end.synchronize()
-        if run >= 3:
-            taken.append(start.elapsed_time(end) / 1e3)
-        if len(taken) >= 10 and sum(taken) > seconds:
-            break
-    return taken
+        taken.append(start.elapsed_time(end) / 1e3 / at_once)
+    return taken[1:]
 
 
-def _sweep(torch: Any, seconds: float) -> tuple[list[dict[str, float]], dict[str, Rate]]:
-    """Rates over working sets from 4 MiB, which the L2 holds, to 2 GiB."""
-    sizes = [_LEAST_SET << step for step in range(0, 10, 2)] + [2 * _STREAM_BYTES]
-    rows: list[dict[str, float]] = []
-    rates: dict[str, Rate] = {}
-    for size in sizes:
-        data = torch.randn(size // 8, device="cuda")
-        target = torch.zeros_like(data)
-        tasks = {
-            "copy": (2, _bound(target.copy_, data)),
-            "read": (1, data.max),
-            "add": (3, _bound(target.add_, data)),
-        }
-        rates = {
-            name: Rate.of(parts * data.nbytes, _timed(torch, task, seconds / (3 * len(sizes))))
-            for name, (parts, task) in tasks.items()
-        }
-        rows.append(
-            {"working_set_bytes": float(size)} | {f"{k}_bytes_per_s": r.median for k, r in rates.items()}
-        )
-    return rows, rates
+def _transfers(torch: Any, seconds: float) -> dict[str, Rate]:
+    """Copies between pinned memory of the host and the device, each way."""
+    here = torch.randn(_TRANSFER_BYTES // 4).pin_memory()
+    there = torch.empty(_TRANSFER_BYTES // 4, device="cuda")
+    tasks = {
+        "host_to_device": lambda: there.copy_(here, non_blocking=True),
+        "device_to_host": lambda: here.copy_(there, non_blocking=True),
+    }
+    return {
+        name: Rate.of(_TRANSFER_BYTES, timed(torch, task, seconds / 2, at_once=2))
+        for name, task in tasks.items()
+    }
 
 
-def _bound(function: Any, argument: Any) -> Callable[[], object]:
-    return lambda: function(argument)
+def launch_s(torch: Any) -> dict[str, float]:
+    """Least seconds that a kernel takes: `graph` from one replayed kernel to the next, `eager` from one call
+    to the next, which the host limits.
+    """
+    x = torch.zeros(1, device="cuda")
+    count = 500
+    graph = torch.cuda.CUDAGraph()
+    x.add_(1)
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        for _ in range(count):
+            x.add_(1)
+    return {
+        "graph": statistics.median(timed(torch, graph.replay, 0.1)) / count,
+        "eager": statistics.median(timed(torch, lambda: x.add_(1), 0.1, at_once=count)),
+    }
