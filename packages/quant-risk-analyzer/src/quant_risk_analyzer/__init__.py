@@ -6,7 +6,7 @@ Importing this package loads numpy and no torch; functions that run a model impo
 from quant_risk_analyzer.agreement import Agreement, rank_agreement, spearman
 from quant_risk_analyzer.allocation import Allocation, allocate
 from quant_risk_analyzer.drift import LayerDrift, drifts, measured_drift, predict_drift
-from quant_risk_analyzer.formats import FORMATS, IntegerFormat
+from quant_risk_analyzer.formats import FORMATS, IntegerFormat, NumberFormat
 from quant_risk_analyzer.quantizers import Quantized, quantize
 from quant_risk_analyzer.ratings import Thresholds
 from quant_risk_analyzer.report import FormatRisk, LayerRisk, RiskReport
@@ -26,6 +26,7 @@ __all__ = [
     "LayerDrift",
     "LayerRisk",
     "Measurement",
+    "NumberFormat",
     "Quantized",
     "RiskReport",
     "Thresholds",

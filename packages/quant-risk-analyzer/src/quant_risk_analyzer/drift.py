@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from mfi_command import BadInput
-from quant_risk_analyzer.formats import Granularity, IntegerFormat, format_named, formats_named, to_blocks
+from quant_risk_analyzer.formats import Granularity, NumberFormat, format_named, formats_named, to_blocks
+from quant_risk_analyzer.grids import absmax_grid
 from quant_risk_analyzer.quantizers import checked, quantize
-from quant_risk_analyzer.scales import absmax_grid
 
 LIVE = 1e-6  # of the largest value: below, a rank-deficient weight has only rounding
 LIMIT = 0.10  # a layer whose singular values move more than this is flagged
@@ -56,7 +56,7 @@ def measured_drift(W: Any, quantized: Any, *, spectrum: Any | None = None) -> fl
 
 def predict_drift(
     W: Any,
-    format: str | IntegerFormat,
+    format: str | NumberFormat,
     *,
     granularity: Granularity = "channel",
     spectrum: Any | None = None,

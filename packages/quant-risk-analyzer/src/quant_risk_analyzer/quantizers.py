@@ -9,14 +9,14 @@ from typing import Any
 from mfi_command import BadInput
 from quant_risk_analyzer.formats import (
     Granularity,
-    IntegerFormat,
+    NumberFormat,
     bits_per_weight,
+    format_blocks,
     format_named,
     from_blocks,
     namespace,
-    to_blocks,
 )
-from quant_risk_analyzer.scales import absmax_grid, grid_of
+from quant_risk_analyzer.grids import Grid, LinearGrid, OffsetGrid, absmax_grid, grid_of
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,13 @@ class Quantized:
     Attributes
     ----------
     codes
-        Integers, shape of the weight: int8 in `-limit ... limit` (symmetric) or uint8 in `0 ... 2**bits - 1`.
+        Shape of the weight: int8 in `-limit ... limit` (symmetric integers) or uint8 in `0 ... 2**bits - 1`
+        (asymmetric integers, bit patterns of floats, numbers of levels).
     scales
-        Steps of the grid, shape (rows, blocks), in the units of the weight.
+        Steps of the grid, shape (rows, blocks), in the units of the weight; q4_k: (rows, blocks, 256).
     zero_points
-        Codes that mean 0, shape as `scales`; None for a symmetric grid.
+        Codes that mean 0, shape as `scales`; None for a symmetric grid. For q4_k the minimum that is
+        subtracted, in the units of the weight.
     dequantized
         `(codes - zero_point) * scale`: same type, dtype and shape as the weight.
     format, granularity
@@ -45,7 +47,7 @@ class Quantized:
     scales: Any
     zero_points: Any | None
     dequantized: Any
-    format: IntegerFormat
+    format: NumberFormat
     granularity: Granularity
     relative_error: float
     bits_per_weight: float
@@ -68,30 +70,35 @@ class Quantized:
 
 def quantize(
     W: Any,
-    format: str | IntegerFormat,
+    format: str | NumberFormat,
     *,
     granularity: Granularity = "channel",
     symmetric: bool = True,
     scales: Any | None = None,
 ) -> Quantized:
-    r"""Round a weight to the nearest point of an integer grid.
+    r"""Round a weight to the nearest number that a format can hold.
+
+    Integers:
 
     .. math:: q = \mathrm{clip}(\mathrm{round}(w / s)), \qquad \hat w = s\,q
 
     with :math:`s = \max|w| / (2^{b-1} - 1)` over the block that shares the scale, or, asymmetric,
-    :math:`s = (\max(w, 0) - \min(w, 0)) / (2^b - 1)` and a zero point. Ties go to the even code.
+    :math:`s = (\max(w, 0) - \min(w, 0)) / (2^b - 1)` and a zero point. Ties go to the even code. Floats and
+    nf4: the same with the largest number of the format in place of :math:`2^{b-1} - 1`. MX, NVFP4 and q4_k
+    have blocks and scales of their own, and no use for `granularity`.
 
     Parameters
     ----------
     W
         Weight (out, in), or any shape whose first axis is the output; numpy array or torch tensor, floating.
     format
-        "int8", "int4", "int3", ... (2 to 8 bits).
+        "int8", "int4", ... (2 to 8 bits), "fp8_e4m3", "fp8_e5m2", "fp4_e2m1", "nf4", "mxfp8_e4m3",
+        "mxfp8_e5m2", "mxfp4", "nvfp4", "q4_k".
     granularity
         "tensor" (one scale), "channel" (one per output row), or a group size along the input axis; the last
         group may be shorter.
     symmetric
-        Without a zero point, or with one.
+        Without a zero point, or with one (integers only).
     scales
         Steps to use in place of the absmax rule, shape (rows, blocks), for instance from `search_scale`;
         weights beyond the grid are clipped. Symmetric only.
@@ -110,7 +117,8 @@ def quantize(
     -----
     Computed in float32 (float64 for a float64 weight). Cost O(out * in). A block of zeros gets the scale 1.
 
-    Source: Nagel et al., "A White Paper on Neural Network Quantization", 2021, section 2.
+    Sources: Nagel et al., "A White Paper on Neural Network Quantization", 2021, section 2; OCP Microscaling
+    Formats 1.0; Dettmers et al., "QLoRA", 2023 (nf4); ggml's block_q4_K.
 
     Examples
     --------
@@ -120,7 +128,7 @@ def quantize(
     """
     kind = format_named(format) if isinstance(format, str) else format
     work = checked(W)
-    blocks = to_blocks(work, granularity)
+    blocks = format_blocks(work, kind, granularity)
     if scales is None:
         grid = absmax_grid(blocks, kind, symmetric=symmetric)
     elif symmetric:
@@ -130,9 +138,9 @@ def quantize(
     codes = grid.encode(blocks)
     values = from_blocks(grid.decode(codes), work.shape)
     return Quantized(
-        codes=_narrow(from_blocks(codes, work.shape), signed=symmetric),
-        scales=grid.scale[..., 0],
-        zero_points=None if grid.zero is None else _narrow(grid.zero[..., 0], signed=False),
+        codes=_narrow(from_blocks(codes, work.shape), signed=grid.signed_codes),
+        scales=grid.scale if isinstance(grid, OffsetGrid) else grid.scale[..., 0],
+        zero_points=_zero_points(grid),
         dequantized=_as(values, W),
         format=kind,
         granularity=granularity,
@@ -141,12 +149,20 @@ def quantize(
     )
 
 
-def rounded(W: Any, kind: IntegerFormat, granularity: Granularity) -> Any:
+def _zero_points(grid: Grid) -> Any | None:
+    if isinstance(grid, OffsetGrid):
+        return grid.offset
+    if isinstance(grid, LinearGrid) and grid.zero is not None:
+        return _narrow(grid.zero[..., 0], signed=False)
+    return None
+
+
+def rounded(W: Any, kind: NumberFormat, granularity: Granularity) -> Any:
     """The values of `quantize(W, kind, granularity=granularity).dequantized`, without its figures."""
     work = checked(W)
-    blocks = to_blocks(work, granularity)
+    blocks = format_blocks(work, kind, granularity)
     grid = absmax_grid(blocks, kind, symmetric=True)
-    return _as(from_blocks(grid.decode(grid.encode(blocks)), work.shape), W)
+    return _as(from_blocks(grid.nearest(blocks), work.shape), W)
 
 
 def checked(W: Any) -> Any:
