@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,8 +13,12 @@ from mm1_planner.inputs import fraction
 _FEWEST_CLUSTERS = 5
 """A percentile gets no interval from fewer clusters of long waits than these."""
 
-_GRID = np.linspace(-3.0, 3.0, 601)
-"""Log-odds about a percentile's level at which the sample's quantiles are kept."""
+_ENOUGH_CLUSTERS = 100
+"""From so many on, the spread of the batches is believed without a floor."""
+
+_STEPS = np.geomspace(1e-4, 3.0, 300)
+_GRID = np.concatenate([-_STEPS[::-1], [0.0], _STEPS])
+"""Log-odds about a percentile's level at which the sample's quantiles are kept: steps of 3.5 %."""
 
 
 @dataclass(frozen=True)
@@ -113,19 +118,38 @@ def percentiles(batches: list[np.ndarray], levels: list[float], *, cluster: floa
 
 
 def _percentile(batches: list[np.ndarray], ordered: np.ndarray, level: float, cluster: float) -> Percentile:
-    value = order_statistic(ordered, level)
-    shares = np.array([np.mean(batch > value) if batch.size else 0.0 for batch in batches])
+    return shares_to_percentile(
+        lambda levels: np.array([order_statistic(ordered, float(each)) for each in levels]),
+        lambda value: np.array([np.mean(batch > value) if batch.size else 0.0 for batch in batches]),
+        level,
+        customers=ordered.size,
+        cluster=cluster,
+    )
+
+
+def shares_to_percentile(
+    quantiles: Callable[[np.ndarray], np.ndarray],
+    shares_beyond: Callable[[float], np.ndarray],
+    level: float,
+    *,
+    customers: int,
+    cluster: float = 0.0,
+) -> Percentile:
+    """A percentile from the run's quantiles and the share of each batch beyond it; `cluster` as above."""
+    if not customers:
+        return Percentile(math.nan, math.nan, 2)
+    value = float(quantiles(np.array([level]))[0])
+    shares = shares_beyond(value)
     error = float(shares.std(ddof=1)) / math.sqrt(shares.size) / (level * (1 - level))
-    if cluster > 0:
+    if 0 < customers * (1 - level) < _ENOUGH_CLUSTERS * cluster:
         # By chance the long waits may be spread evenly, most of all where they are few; then the batches
         # promise too much. Clusters shrink towards the median; level**3 follows M/M/1 at loads 0.6 to 0.9.
-        error = max(error, math.sqrt(cluster * level**3 / (ordered.size * (1 - level))) / level)
+        error = max(error, math.sqrt(cluster * level**3 / (customers * (1 - level))) / level)
     seldom = cluster == 0 and np.count_nonzero(shares) < shares.size / 2
-    if seldom or ordered.size * (1 - level) < _FEWEST_CLUSTERS * cluster:
+    if seldom or customers * (1 - level) < _FEWEST_CLUSTERS * cluster:
         error = math.nan
-    levels = 1 / (1 + (1 / level - 1) * np.exp(-_GRID))
-    around = tuple(order_statistic(ordered, float(each)) for each in levels)
-    return Percentile(value, math.nan, shares.size, error, around)
+    around = quantiles(1 / (1 + (1 / level - 1) * np.exp(-_GRID)))
+    return Percentile(value, math.nan, shares.size, error, tuple(around.tolist()))
 
 
 def order_statistic(ordered: np.ndarray, level: float) -> float:

@@ -10,14 +10,19 @@ from itertools import pairwise
 import numpy as np
 
 from mfi_command import BadInput
-from mm1_planner.inputs import positive, whole
+from mm1_planner.arrivals import Arrivals, parse_arrivals
+from mm1_planner.inputs import fraction, positive, whole
 from mm1_planner.intervals import Estimate, percentiles, ratio
 from mm1_planner.models.answer import LEVELS, METRICS
 from mm1_planner.service import Service, parse_service
+from mm1_planner.streaming import PRECISION, stream_queue
 from mm1_planner.streams import ARRIVALS, PATIENCE, SERVICES, stream
 
 BATCHES = 20
 FEWEST, MOST = 2_000, 20_000_000
+"""Customers of a run that holds them all in memory."""
+MOST_STREAMED, LONGEST = 100_000_000, 2_000_000_000
+"""Customers of an automatic run, and of the longest run that can be asked for."""
 _AUTOMATIC = (200_000, 6_000_000)
 _LONG_ENOUGH = 10.0
 
@@ -41,7 +46,8 @@ class Simulation:
     stable : bool
         Whether load < 1 (or the capacity is finite). Numbers of an unstable queue depend on the run's length.
     converged : bool
-        Whether each batch is at least 10 relaxation times long; if not, intervals are too narrow.
+        Whether each batch is at least 10 relaxation times long (if not, intervals are too narrow) and, for an
+        automatic run, whether means are known to 1 % and the p99 to 5 %.
     blocking : float
         Share of the customers turned away.
     estimates : dict
@@ -73,13 +79,16 @@ def simulate(
     servers: int = 1,
     capacity: int | None = None,
     patience_s: float | None = None,
+    arrivals: Arrivals | str = "poisson",
     customers: int | None = None,
+    most_customers: int = MOST_STREAMED,
+    precision: float = PRECISION,
     engine: str = "fast",
     seed: int = 0,
     scenario: int = 0,
     replication: int = 0,
 ) -> Simulation:
-    """Simulate Poisson arrivals to `servers` servers with one queue, first come first served.
+    """Simulate a queue with `servers` servers, first come first served.
 
     Parameters
     ----------
@@ -92,43 +101,127 @@ def simulate(
         Servers, and the most customers in the system (unlimited by default).
     patience_s : float, optional
         Mean of the exponential time after which a waiting customer leaves unserved; nobody does by default.
+    arrivals : Arrivals or str
+        The stream or its name, as for `parse_arrivals`.
     customers : int, optional
-        Customers simulated; by default enough for 20 batches of 40 relaxation times each, from 2e5 to 6e6.
+        Customers simulated, up to 2e9; by default as many as the precision needs.
+    precision : float
+        Relative half width of the 95 % intervals of the mean wait and sojourn at which an automatic run ends;
+        their p99 is then known to five times that.
+    most_customers : int
+        Where the automatic run ends at the latest, NOT CONVERGED.
     engine : {"fast", "simpy"}
-        Compiled, or to be read; the answers are equal.
+        Compiled, or to be read; on the same number of customers the answers are equal.
     seed, scenario, replication : int
         They name the random streams.
 
     Returns
     -------
     Simulation
-        The first 1/21 of the customers is left out as warm-up.
+        The first customers, at least ten relaxation times, are left out as warm-up.
 
     Raises
     ------
     BadInput
         If a number is out of range or the engine unknown.
+
+    Notes
+    -----
+    Memory O(servers + capacity) for a run of automatic length or of more than 2e7 customers with the fast
+    engine; other runs hold their customers. Automatic runs with simpy take 2e5 to 6e6 customers.
     """
     rate, law = positive("arrival rate", arrival_rate_per_s), parse_service(service)
+    traffic = parse_arrivals(arrivals, rate)
     servers = whole("servers", servers)
-    load = rate * law.mean_s / servers
+    load = traffic.rate_per_s * law.mean_s / servers
+    limited = capacity is not None or patience_s is not None
+    relaxation = 0.0 if limited else _relaxation(traffic, law, servers)
+    names = (seed, scenario, replication)
+    if customers is not None:
+        whole("customers", customers, least=FEWEST, largest=LONGEST)
+    if engine == "fast" and (customers is None or customers > MOST):
+        most = whole("most customers", most_customers, least=FEWEST, largest=LONGEST)
+        return _stream(
+            traffic, law, servers, capacity, patience_s, load, relaxation, names, customers, most, precision
+        )
     length = customers_needed(load, servers, law.scv) if customers is None else customers
     length = whole("customers", length, least=FEWEST, largest=MOST)
-    gaps, services = draw(rate, law, length, seed=seed, scenario=scenario, replication=replication)
+    gaps, services, patience = _draws(traffic, law, patience_s, *names)(length)
     return measure(
         gaps,
         services,
         servers,
         capacity=capacity,
-        patience_s=None
-        if patience_s is None
-        else _patience(patience_s, gaps.size, seed, scenario, replication),
+        patience_s=patience,
         engine=engine,
         load=load,
         warmup=length // (BATCHES + 1),
-        relaxation=relaxation_customers(load, servers, law.scv) if capacity is None is patience_s else 0.0,
+        relaxation=relaxation,
         seed=seed,
     )
+
+
+def _stream(
+    traffic: Arrivals,
+    law: Service,
+    servers: int,
+    capacity: int | None,
+    patience_s: float | None,
+    load: float,
+    relaxation: float,
+    names: tuple[int, int, int],
+    customers: int | None,
+    most: int,
+    precision: float,
+) -> Simulation:
+    from mm1_planner.engine.fast import Station
+
+    _check_limits(servers, capacity, patience_s is not None)
+    record, warmup, reached = stream_queue(
+        Station(servers, capacity, patient=patience_s is None),
+        _draws(traffic, law, patience_s, *names),
+        unit_s=law.mean_s,
+        relaxation=relaxation,
+        # A queue that grows without end never settles: a short look at it is enough.
+        most=most if math.isfinite(relaxation) else min(most, _AUTOMATIC[0]),
+        exactly=customers,
+        precision=fraction("precision", precision),
+    )
+    return Simulation(
+        engine="fast",
+        servers=servers,
+        customers=record.customers,
+        warmup=warmup,
+        seed=names[0],
+        load=load,
+        stable=math.isfinite(relaxation),
+        converged=reached and math.isfinite(relaxation),
+        blocking=record.blocking,
+        estimates=record.estimates(relaxation if math.isfinite(relaxation) else 0.0),
+    )
+
+
+def _draws(
+    traffic: Arrivals, law: Service, patience_s: float | None, seed: int, scenario: int, replication: int
+) -> Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+    """Customers in blocks: the same ones whatever the sizes of the blocks."""
+    gaps = traffic.gaps(stream(seed, scenario, replication, ARRIVALS))
+    services = stream(seed, scenario, replication, SERVICES)
+    patience = stream(seed, scenario, replication, PATIENCE)
+    mean = None if patience_s is None else positive("patience", patience_s)
+
+    def draw_block(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        gone = None if mean is None else patience.standard_exponential(count) * mean
+        return gaps(count), law.sample(services, count), gone
+
+    return draw_block
+
+
+def _relaxation(traffic: Arrivals, law: Service, servers: int) -> float:
+    """As `relaxation_customers` with the variability of the arrivals, and what their own memory adds."""
+    load = traffic.rate_per_s * law.mean_s / servers
+    remembered = traffic.rate_per_s * traffic.memory_s
+    return relaxation_customers(load, servers, law.scv + max(traffic.dispersion, 1.0) - 1) + remembered
 
 
 def draw(
@@ -137,11 +230,6 @@ def draw(
     """Gaps and service times of `count` customers, each from its own stream, float64 seconds (count,)."""
     gaps = stream(seed, scenario, replication, ARRIVALS).standard_exponential(count) / rate
     return gaps, law.sample(stream(seed, scenario, replication, SERVICES), count)
-
-
-def _patience(mean_s: float, count: int, seed: int, scenario: int, replication: int) -> np.ndarray:
-    generator = stream(seed, scenario, replication, PATIENCE)
-    return generator.standard_exponential(count) * positive("patience", mean_s)
 
 
 def measure(
@@ -158,10 +246,7 @@ def measure(
     seed: int = 0,
 ) -> Simulation:
     """Run the queue on given gaps, services and patience, and measure it; others draw or replay them."""
-    if capacity is not None and patience_s is not None:
-        raise BadInput("a capacity and a patience together are not simulated: pass one of them")
-    if capacity is not None:
-        whole("capacity", capacity, least=servers)
+    _check_limits(servers, capacity, patience_s is not None)
     waits, sojourns = _engine(engine)(gaps_s, services_s, servers, capacity, patience_s)
     # Those who give up have been in the queue as long as they had patience; those turned away never were.
     in_vain = np.where(np.isnan(waits), 0.0 if patience_s is None else patience_s, 0.0)
@@ -178,6 +263,13 @@ def measure(
         blocking=float(np.isnan(waits).mean()),
         estimates=_estimates(waits, sojourns, gaps, in_vain[warmup:], relaxation if load < 1 else 0.0),
     )
+
+
+def _check_limits(servers: int, capacity: int | None, impatient: bool) -> None:
+    if capacity is not None and impatient:
+        raise BadInput("a capacity and a patience together are not simulated: pass one of them")
+    if capacity is not None:
+        whole("capacity", capacity, least=servers)
 
 
 def relaxation_customers(load: float, servers: int, scv: float) -> float:

@@ -1,0 +1,1 @@
+"""Files of recorded requests: tables, JSON Lines, and what benchmark tools write."""
