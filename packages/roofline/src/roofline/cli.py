@@ -59,34 +59,11 @@ def measure(
 ) -> Report:
     """This machine's ceilings: matrix-product FLOP/s per dtype, bandwidth over a growing working set."""
     from roofline.measurement import measure as run
+    from roofline.tables import measurement_report
 
     with progress("ceilings") as tick:
         found = run(device=device, seconds=seconds, seed=seed, on_progress=tick)
-    columns = ["ceiling", "median", "low (10 %)", "high (90 %)", "unit"]
-    rows = [
-        [f"{dtype} product ({name})", *_scaled(rate, 1e9), "GFLOP/s"]
-        for dtype, rates in found.libraries.items()
-        for name, rate in rates.items()
-    ]
-    rows.append([f"memory ({found.bandwidth_kernel})", *_scaled(found.bandwidth, 1e9), "GB/s"])
-    kernels = [key for key in found.sweep[0] if key != "working_set_bytes"]
-    levels = [[row["working_set_bytes"] / 2**20, *(row[key] / 1e9 for key in kernels)] for row in found.sweep]
-    names = [key.removesuffix("_bytes_per_s") for key in kernels]
-    notes = [
-        f"ridge {key}: {value:.4g} FLOP/byte" for key, value in found.to_dict()["ridge_flop_per_byte"].items()
-    ]
-    return Report(
-        fields=found.to_dict(),
-        tables=[
-            Table(found.device, columns, rows),
-            Table("GB/s by working set", ["MiB", *names], levels),
-        ],
-        notes=notes + list(found.notes),
-    )
-
-
-def _scaled(rate: object, unit: float) -> list[float]:
-    return [getattr(rate, key) / unit for key in ("median", "low", "high")]
+    return measurement_report(found)
 
 
 @command(
