@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfi_command import BadInput
-from quant_risk_analyzer import FORMATS, FormatRisk, LayerRisk, RiskReport, Thresholds, allocate
+from quant_risk_analyzer import FORMATS, FormatRisk, LayerRisk, RiskReport, Thresholds, allocate, quantize
 
 NAMES = ("int3", "int4", "int8")
 
@@ -44,32 +44,61 @@ SEPARATE = [
 ]
 
 
+def every_assignment(report):
+    risk = {layer.name: layer.formats for layer in report.layers}
+    for each in itertools.product(NAMES, repeat=len(risk)):
+        assignment = dict(zip(risk, each, strict=True))
+        yield sum(risk[name][kind].risk for name, kind in assignment.items()), size(report, assignment)
+
+
 @given(st.integers(0, 2**32), st.floats(3.3, 8.5))
-def test_within_the_budget_and_near_the_best_of_all(seed, budget):
+def test_within_the_budget_and_the_best_of_all(seed, budget):
     report = made_report(seed, SEPARATE)
     found = allocate(report, average_bits=budget)
     assert found.average_bits == pytest.approx(size(report, found.assignment), rel=1e-12)
     assert found.average_bits <= budget * (1 + 1e-9)
-    risk = {layer.name: layer.formats for layer in report.layers}
-    everything = (dict(zip(risk, each, strict=True)) for each in itertools.product(NAMES, repeat=5))
-    best = min(
-        sum(risk[name][each].risk for name, each in assignment.items())
-        for assignment in everything
-        if size(report, assignment) <= budget
-    )
-    total = sum(risk[name][each].risk for name, each in found.assignment.items())
+    best = min(risk for risk, bits in every_assignment(report) if bits <= budget)
+    total = sum(layer.formats[found.assignment[layer.name]].risk for layer in report.layers)
     assert found.predicted_loss_increase == pytest.approx(total)
-    assert found.lower_bound <= best * (1 + 1e-9)
-    assert best <= total * (1 + 1e-9)
-    # The greedy walk loses at most the one step that did not fit.
-    largest = max(max(each.risk for each in formats.values()) for formats in risk.values())
-    assert total <= found.lower_bound + largest * (1 + 1e-9)
+    assert total == pytest.approx(best, rel=1e-6)
+    assert found.lower_bound <= total
+    assert found.optimal
+
+
+@given(st.integers(0, 2**32), st.floats(0, 1))
+def test_the_fewest_bits_below_a_loss(seed, place):
+    report = made_report(seed, SEPARATE)
+    everything = list(every_assignment(report))
+    least, most = min(risk for risk, _ in everything), max(risk for risk, _ in everything)
+    limit = least * (most / least) ** place
+    found = allocate(report, max_loss=limit)
+    assert found.predicted_loss_increase <= limit * (1 + 1e-9)
+    best = min(bits for risk, bits in everything if risk <= limit * (1 + 1e-12))
+    assert found.average_bits == pytest.approx(best, rel=1e-6)
+
+
+def test_bytes_are_those_of_the_codes_and_scales_of_quantized_weights():
+    report = made_report(5, SEPARATE)
+    found = allocate(report, total_bytes=17000)
+    weights = {layer.name: np.random.default_rng(0).standard_normal(layer.shape) for layer in report.layers}
+    bits = 0
+    for name, kind in found.assignment.items():
+        quantized = quantize(weights[name], kind)
+        bits += quantized.codes.size * FORMATS[kind].bits + quantized.scales.size * 16
+    assert found.total_bytes == bits / 8 <= 17000
+    same = allocate(report, average_bits=17000 * 8 / sum(each.size for each in weights.values()))
+    assert same.assignment == found.assignment
 
 
 def test_more_bits_never_predict_more_damage():
-    report = made_report(3, SEPARATE)
-    totals = [allocate(report, average_bits=bits).lower_bound for bits in np.linspace(3.4, 8.4, 25)]
-    assert all(later <= earlier * (1 + 1e-12) for earlier, later in itertools.pairwise(totals))
+    layers = [
+        (f"layers.{at}.mlp.{name}", (64, 32 * (1 + at % 5))) for at in range(12) for name in ("fc1", "fc2")
+    ]
+    report = made_report(3, layers)
+    found = [allocate(report, average_bits=bits) for bits in np.linspace(3.6, 8.6, 40)]
+    assert all(each.optimal for each in found)
+    totals = [each.predicted_loss_increase for each in found]
+    assert all(later <= earlier for earlier, later in itertools.pairwise(totals))
 
 
 def test_fused_layers_share_a_format():
@@ -83,7 +112,7 @@ def test_fused_layers_share_a_format():
     for block in range(3):
         for group in (("q", "k", "v"), ("gate", "up")):
             assert len({together.assignment[f"model.layers.{block}.{name}_proj"] for name in group}) == 1
-    assert apart.lower_bound <= together.lower_bound
+    assert apart.predicted_loss_increase <= together.predicted_loss_increase
     assert len(set(together.assignment.values())) > 1
 
 
@@ -92,3 +121,25 @@ def test_a_budget_below_the_smallest_format():
         BadInput, match=r"3\.1 bits per weight cannot hold these formats: the smallest take 3\.196"
     ):
         allocate(made_report(0, SEPARATE), average_bits=3.1)
+
+
+def test_limits_that_make_no_sense():
+    report = made_report(0, SEPARATE)
+    with pytest.raises(BadInput, match="no assignment of these formats is below 1e-12"):
+        allocate(report, max_loss=1e-12)
+    for limits in ({}, {"average_bits": 4, "max_loss": 1}, {"total_bytes": -1}, {"max_loss": float("nan")}):
+        with pytest.raises(BadInput, match="exactly one limit"):
+            allocate(report, **limits)
+
+
+def test_experts_of_a_block_share_a_format():
+    layers = [
+        (f"model.layers.{block}.mlp.experts.{expert}.{name}", (64, 64))
+        for block in range(2)
+        for expert in range(3)
+        for name in ("w1", "w2", "w3")
+    ]
+    found = allocate(made_report(4, layers), average_bits=6.3)
+    formats = [{kind for name, kind in found.assignment.items() if f".{block}." in name} for block in (0, 1)]
+    assert [len(each) for each in formats] == [1, 1]
+    assert formats[0] != formats[1]

@@ -10,7 +10,7 @@ import numpy as np
 
 from quant_risk_analyzer.agreement import spearman
 from quant_risk_analyzer.drift import measured_drift, predict_drift, singular_values
-from quant_risk_analyzer.formats import Granularity, IntegerFormat, formats_named
+from quant_risk_analyzer.formats import Granularity, NumberFormat, formats_named
 from quant_risk_analyzer.gauss_newton import Products, score_products
 from quant_risk_analyzer.models import Model, device_of, opened
 from quant_risk_analyzer.quantizers import quantize, rounded
@@ -171,7 +171,7 @@ class _Facts:
 
 
 def _facts(
-    weight: torch.Tensor, found: Products, kinds: Sequence[IntegerFormat], granularity: Granularity
+    weight: torch.Tensor, found: Products, kinds: Sequence[NumberFormat], granularity: Granularity
 ) -> list[_Facts]:
     spectrum = singular_values(weight)
     measurable = min(weight.shape) <= MEASURED_DRIFT_SIDE
@@ -227,7 +227,7 @@ def _stability(layers: list[np.ndarray[Any, Any]]) -> float:
     return spearman([each[::2].mean() for each in layers], [each[1::2].mean() for each in layers])
 
 
-def errors_of(weight: torch.Tensor, kinds: Sequence[IntegerFormat], granularity: Granularity) -> torch.Tensor:
+def errors_of(weight: torch.Tensor, kinds: Sequence[NumberFormat], granularity: Granularity) -> torch.Tensor:
     """Rounding errors of a weight in each format, float32 (formats, out, in)."""
     import torch
 

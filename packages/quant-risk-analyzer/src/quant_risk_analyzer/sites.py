@@ -1,7 +1,7 @@
 """Where a model multiplies by a weight: linear modules, transposed ones, and the parts of fused ones.
 
-A site is what one grade belongs to. GPT-2 stores (in, out) and q, k, v in one matrix; others fuse q, k, v or gate
-and up by rows. Whatever the storage, a site shows (out, in), so that the same layer gets the same grade.
+A site is what one grade belongs to. GPT-2 stores (in, out) and q, k, v in one matrix; others fuse q, k, v or
+gate and up by rows. Whatever the storage, a site shows (out, in): the same layer gets the same grade.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mfi_command import BadInput
-from quant_risk_analyzer.formats import Granularity, IntegerFormat, formats_named
+from quant_risk_analyzer.formats import Granularity, NumberFormat, formats_named
 from quant_risk_analyzer.models import LanguageModel, Model, device_of, opened
 from quant_risk_analyzer.quantizers import rounded
 from quant_risk_analyzer.sites import Site, chosen_sites, linear_sites
@@ -214,7 +214,7 @@ def _one_at_a_time(
     model: LanguageModel,
     batch: torch.Tensor,
     layers: Mapping[str, Site],
-    kinds: Sequence[IntegerFormat],
+    kinds: Sequence[NumberFormat],
     granularity: Granularity,
 ) -> Iterator[tuple[str, str, torch.Tensor]]:
     """Logits of the model with each layer quantized in turn, in the order in which the layers run."""
