@@ -56,3 +56,43 @@ def test_moderate_renewal_bursts_are_seen() -> None:
     found = burstiness(np.cumsum(rng.gamma(1 / 3, 3, 20_000)))
     assert not found.poisson
     assert found.dispersion[6].index == pytest.approx(3, rel=0.25)
+
+
+def test_bursts_by_the_law_of_the_gap_are_renewal_and_bursts_by_their_order_are_not() -> None:
+    rng = np.random.default_rng(3)
+    gaps = rng.gamma(1 / 4, 4, 6000)
+    renewal = burstiness(np.cumsum(gaps))
+    assert (renewal.poisson, renewal.renewal, renewal.trust) == (False, True, "renewal")
+    assert "may be trusted" in renewal.verdict
+    # The same gaps, half of them sorted by hundreds: only their order has changed.
+    ordered = np.concatenate([np.sort(block) for block in gaps.reshape(-1, 600)])
+    dependent = burstiness(np.cumsum(ordered))
+    assert (dependent.renewal, dependent.trust) == (False, "replay")
+    assert dependent.gap_cv == pytest.approx(renewal.gap_cv, rel=1e-2)
+    assert "replay the trace" in dependent.verdict
+
+
+def test_a_renewal_process_is_seldom_called_dependent() -> None:
+    called = [
+        burstiness(np.cumsum(np.random.default_rng(seed).gamma(0.5, 2, 1500))).renewal for seed in range(20)
+    ]
+    assert sum(called) >= 18
+
+
+def test_autocorrelation_of_a_moving_average() -> None:
+    noise = np.random.default_rng(4).exponential(1, 40_001)
+    # Neighbours share one of their two terms: correlation 1/2 at lag 1 and 0 beyond.
+    found = burstiness(np.cumsum(noise[1:] + noise[:-1])).autocorrelation
+    assert found[0].lag == 1
+    assert found[0].value == pytest.approx(0.5, abs=0.02)
+    assert all(abs(later.value) < 2 * later.bound for later in found[1:])
+    assert found[0].bound == pytest.approx(3.29 / 200, rel=1e-3)
+
+
+def test_rates_by_window_hold_every_arrival() -> None:
+    arrivals = np.concatenate([np.linspace(0, 100, 101), np.linspace(101, 200, 400)])
+    rates = burstiness(arrivals).rates
+    assert len(rates) == 60
+    assert sum(rate.rate_per_s for rate in rates) * 200 / 60 == pytest.approx(500)
+    assert rates[0].rate_per_s == pytest.approx(1, rel=0.35)
+    assert rates[-1].rate_per_s == pytest.approx(4, rel=0.2)
