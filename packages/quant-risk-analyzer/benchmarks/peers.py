@@ -16,21 +16,33 @@ from quant_risk_analyzer.models import frozen
 from quant_risk_analyzer.sites import Site
 
 
-def weight_scores(site: Site, error: torch.Tensor, int8_error: torch.Tensor) -> dict[str, float]:
-    """What needs the weight alone: squared error (llm-compressor's PR 3028, Quark), NNCF, spectra."""
+def spectrum(weight: torch.Tensor) -> np.ndarray[Any, Any]:
+    """Singular values, largest first, float64."""
+    wide = weight.double()
+    gram = wide @ wide.T if len(wide) <= wide.shape[1] else wide.T @ wide
+    return torch.linalg.eigvalsh(gram).clamp_(min=0).sqrt_().flip(0).cpu().numpy()
+
+
+def weight_scores(site: Site, errors: torch.Tensor, int8_error: torch.Tensor) -> dict[str, list[float]]:
+    """What needs the weight alone: squared error (llm-compressor's PR 3028, Quark), NNCF, spectra.
+
+    `errors` is (formats, out, in); the answer has one number for each format.
+    """
     weight = site.weight.float()
-    norm, lost = torch.linalg.vector_norm(weight), torch.linalg.vector_norm(error)
-    values = torch.linalg.svdvals(weight).double().cpu().numpy()
-    spectral = torch.linalg.matrix_norm(error, 2) / float(values[0])
-    return {
-        "weight squared error": float(lost**2),
-        "weight relative error": float(lost / norm),
-        "spectral error ratio": float(spectral),
+    values, norm = spectrum(weight), float(torch.linalg.vector_norm(weight))
+    lost = torch.linalg.vector_norm(errors, dim=(1, 2))
+    constant = {
         "NNCF without data": 1 / (float(torch.linalg.vector_norm(int8_error)) + 1e-30),
         "kurtosis": float(((weight - weight.mean()) ** 4).mean() / weight.var() ** 2),
         "weightwatcher alpha": tail_exponent(values**2),
         # Independent entries of this size would have their largest singular value there.
         "largest singular value over the edge of noise": _over_edge(values, site.shape),
+    }
+    return {
+        "weight squared error": (lost**2).tolist(),
+        "weight relative error": (lost / norm).tolist(),
+        "spectral error ratio": [float(spectrum(error)[0] / values[0]) for error in errors],
+        **{name: [value] * len(errors) for name, value in constant.items()},
     }
 
 

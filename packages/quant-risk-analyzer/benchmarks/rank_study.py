@@ -58,9 +58,8 @@ def studied(
         for score, each in values.items():
             add(score, name, each)
     for name, site in sites.items():
-        each = [peers.weight_scores(site, error, int8[name]) for error in errors[name]]
-        for score in each[0]:
-            add(score, name, [found[score] for found in each])
+        for score, each in peers.weight_scores(site, errors[name], int8[name]).items():
+            add(score, name, each)
     timing["peers_s"] = time.perf_counter() - started
     started = time.perf_counter()
     spread = {}

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 FLOATS_AT_ONCE = 2**27  # numbers held per pass, 512 MiB
+ON_DEVICE = 16  # times as many on a GPU
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def score_products(
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    size = _sequences_at_once(model, layers, tokens.shape[1])
+    size = _sequences_at_once(model, layers, tokens)
     parts: list[dict[str, Products]] = []
     with frozen(model):
         for start in range(0, len(tokens), size):
@@ -106,10 +107,11 @@ def score_products(
     return {name: _joined([part[name] for part in parts]) for name in layers}
 
 
-def _sequences_at_once(model: LanguageModel, layers: Mapping[str, Site], length: int) -> int:
+def _sequences_at_once(model: LanguageModel, layers: Mapping[str, Site], tokens: torch.Tensor) -> int:
     # Input, output and gradient of each layer, as much again for what lies between, and the logits thrice.
     widths = sum(2 * site.shape[1] + 3 * site.shape[0] for site in layers.values())
-    return max(1, FLOATS_AT_ONCE // (length * (widths + 3 * model.vocab_size)))
+    floats = FLOATS_AT_ONCE * (1 if tokens.device.type == "cpu" else ON_DEVICE)
+    return max(1, floats // (tokens.shape[1] * (widths + 3 * model.vocab_size)))
 
 
 def _one_pass(
