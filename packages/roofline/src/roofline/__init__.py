@@ -5,6 +5,7 @@ Importing this package loads neither numpy, torch nor matplotlib: the functions 
 
 from roofline.analysis import Analysis, Placed, analyze, place
 from roofline.configs import known_models, read_config
+from roofline.dispatch import Traced, trace
 from roofline.hardware import Device, attainable, device, devices
 from roofline.measurement import Measurement, Rate, measure
 from roofline.operators import Operator
@@ -20,6 +21,7 @@ __all__ = [
     "Placed",
     "Rate",
     "analyze",
+    "Traced",
     "attainable",
     "device",
     "devices",
@@ -29,4 +31,5 @@ __all__ = [
     "model_shape",
     "place",
     "read_config",
+    "trace",
 ]

@@ -7,7 +7,7 @@ is a convention (`FLOP_PER_ELEMENT`); at these intensities it never decides the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from roofline.dtypes import stored_bytes
@@ -43,6 +43,9 @@ class Operator:
     sizes
         Of one run: (m, n, k) of a matmul; (batch, queries, keys, heads, kv_heads, head_dim) of attention;
         (elements,) otherwise.
+    step_bytes
+        Bytes of all runs where every elementary step (square, mean, product, ...) is a kernel of its own; None
+        where the operator is one step.
     """
 
     name: str
@@ -52,22 +55,27 @@ class Operator:
     bytes: int
     weights: int = 0
     sizes: tuple[int, ...] = ()
+    step_bytes: int | None = None
 
     @property
     def intensity_flop_per_byte(self) -> float:
         """Arithmetic intensity, FLOP / byte."""
-        return self.flop / self.bytes
+        return self.flop / self.bytes if self.bytes else 0.0
+
+    @property
+    def unfused_bytes(self) -> int:
+        """Bytes that an unfused execution moves; at least the compulsory ones."""
+        return self.bytes if self.step_bytes is None else max(self.bytes, self.step_bytes)
 
     def repeated(self, count: int) -> Operator:
         """The same operator run `count` times as often."""
-        return Operator(
-            self.name,
-            self.kind,
-            self.count * count,
-            self.flop * count,
-            self.bytes * count,
-            self.weights * count,
-            self.sizes,
+        return replace(
+            self,
+            count=self.count * count,
+            flop=self.flop * count,
+            bytes=self.bytes * count,
+            weights=self.weights * count,
+            step_bytes=None if self.step_bytes is None else self.step_bytes * count,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,6 +86,7 @@ class Operator:
             "count": self.count,
             "flop": self.flop,
             "bytes": self.bytes,
+            "unfused_bytes": self.unfused_bytes,
             "intensity": self.intensity_flop_per_byte,
             "sizes": list(self.sizes),
         }
