@@ -3,12 +3,13 @@
 Importing this package loads neither numpy, torch nor matplotlib: the functions that need them do.
 """
 
-from roofline.analysis import Analysis, Placed, analyze, place
+from roofline.analysis import Analysis, analyze
 from roofline.configs import known_models, read_config
 from roofline.dispatch import Traced, trace
 from roofline.hardware import Device, attainable, device, devices
 from roofline.measurement import Measurement, Rate, measure
 from roofline.operators import Operator
+from roofline.placing import Placed, place
 from roofline.plot import draw_roofline
 from roofline.shapes import ModelShape, model_shape
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +13,14 @@ from roofline.configs import read_config
 from roofline.dtypes import dtype_name, stored_bytes
 from roofline.hardware import Device
 from roofline.hardware import device as find_device
-from roofline.operators import Operator
-from roofline.passes import Pass, forward, kv_cache_bytes, parameters
+from roofline.parallel import collectives, shard
+from roofline.passes import forward, kv_cache_bytes, parameters
+from roofline.placing import Placed, place
 from roofline.shapes import ModelShape, model_shape
+from roofline.work import Pass
 
 PHASES = ("prefill", "decode")
-
-
-@dataclass(frozen=True)
-class Placed:
-    """An operator with its place on the roofline.
-
-    Attributes
-    ----------
-    operator
-        What it computes and moves.
-    bound
-        "compute" at or above the ridge of the peak it uses, "memory" below.
-    time_s
-        max(flop / peak, bytes / bandwidth): a floor, what perfect kernels would take.
-    peak_flop_per_s
-        The ceiling used: the matrix rate of the dtype, or the fp32 vector rate for vector operators.
-    """
-
-    operator: Operator
-    bound: str
-    time_s: float
-    peak_flop_per_s: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return {**self.operator.to_dict(), "bound": self.bound, "time_s": self.time_s}
+_IN_DTYPE = ("lm_head", "router", "shared_gate")  # never quantized with the layers
 
 
 @dataclass(frozen=True)
@@ -51,7 +28,8 @@ class Analysis:
     """A forward pass on a device; `operators` in the order of the model.
 
     `total_time_s` is the sum of the floors, one operator after the other. `memory_bytes` is weights plus
-    cache; `fits` is None where the device's memory is not known.
+    cache; `fits` is None where the device's memory is not known. With `tensor_parallel` devices everything but
+    `parameters` and `shape` is what one of them does and holds.
     """
 
     device: Device
@@ -65,6 +43,7 @@ class Analysis:
     weight_bytes: int
     kv_cache_bytes: int
     notes: tuple[str, ...] = ()
+    tensor_parallel: int = 1
 
     @property
     def total_time_s(self) -> float:
@@ -79,7 +58,12 @@ class Analysis:
     @property
     def bytes(self) -> int:
         """Compulsory bytes of the whole pass, operator by operator."""
-        return sum(placed.operator.bytes for placed in self.operators)
+        return sum(o.operator.bytes for o in self.operators if o.operator.kind != "collective")
+
+    @property
+    def unfused_bytes(self) -> int:
+        """Bytes where every elementary step is a kernel of its own."""
+        return sum(o.operator.unfused_bytes for o in self.operators if o.operator.kind != "collective")
 
     @property
     def memory_bytes(self) -> int:
@@ -103,6 +87,8 @@ class Analysis:
             "total_time_s": self.total_time_s,
             "flop": self.flop,
             "bytes": self.bytes,
+            "unfused_bytes": self.unfused_bytes,
+            "tensor_parallel": self.tensor_parallel,
             "intensity": self.flop / self.bytes,
             "ridge_flop_per_byte": self.device.ridge_flop_per_byte(self.dtype),
             "parameters": self.parameters,
@@ -111,19 +97,6 @@ class Analysis:
             "fits": self.fits,
             "notes": list(self.notes),
         }
-
-
-def place(operator: Operator, device: Device, *, dtype: str) -> Placed:
-    """Put an operator on the roofline of `device`.
-
-    Matrix products and attention use the peak of `dtype`; vector operators the fp32 vector peak where the
-    table has one, since they do not run on matrix units.
-    """
-    kind = "fp32" if operator.kind in ("vector", "gather") and "fp32" in device.peaks_flop_per_s else dtype
-    peak = device.peak_flop_per_s(kind)
-    compute_s, memory_s = operator.flop / peak, operator.bytes / device.bandwidth_bytes_per_s
-    bound = "compute" if compute_s >= memory_s else "memory"
-    return Placed(operator, bound, max(compute_s, memory_s), peak)
 
 
 def analyze(
@@ -139,6 +112,7 @@ def analyze(
     fused: bool = False,
     logits: str = "last",
     causal_skip: bool = True,
+    tensor_parallel: int = 1,
 ) -> Analysis:
     """FLOP, bytes, bound and least time of every operator of one forward pass.
 
@@ -162,6 +136,9 @@ def analyze(
         "last": the head runs on the last position of each sequence; "all": on every new one.
     causal_skip
         Count the causal triangle of attention; False counts the square that a masked implementation computes.
+    tensor_parallel
+        Devices that share each layer by heads and columns (Megatron's cut): two all-reduces a layer, and one
+        gathering of the logits. The device needs `link_bytes_per_s`.
 
     Raises
     ------
@@ -185,7 +162,9 @@ def analyze(
     if logits not in ("last", "all"):
         raise BadInput(f"logits is {logits!r}, expected last or all")
     short = dtype_name(dtype)
-    shape, hardware = model_shape(read_config(model)), find_device(device)
+    whole, hardware = model_shape(read_config(model)), find_device(device)
+    ways = positive("tensor_parallel", tensor_parallel, largest=1024)
+    shape = shard(whole, ways)
     keys = positive("sequence", sequence)
     work = Pass(
         batch=positive("batch", batch),
@@ -198,25 +177,28 @@ def analyze(
         last_logits=logits == "last",
         causal_skip=causal_skip,
     )
+    operators = [*forward(shape, work), *collectives(whole, work, ways)]
     return Analysis(
         device=hardware,
-        shape=shape,
+        shape=whole,
         phase=phase,
         batch=work.batch,
         sequence=keys,
         dtype=short,
-        operators=tuple(place(operator, hardware, dtype=short) for operator in forward(shape, work)),
-        parameters=parameters(shape),
+        operators=tuple(place(operator, hardware, dtype=short) for operator in operators),
+        parameters=parameters(whole),
         weight_bytes=weight_bytes(shape, work),
         kv_cache_bytes=kv_cache_bytes(shape, batch=work.batch, sequence=keys, kv_dtype=work.kv_dtype),
         notes=_notes(shape, hardware, keys, work),
+        tensor_parallel=ways,
     )
 
 
 def weight_bytes(shape: ModelShape, work: Pass) -> int:
     """Bytes of the stored weights: the matrices of the layers in `weight_dtype`, the rest in `dtype`."""
     total = parameters(shape)
-    layered = sum(o.weights for o in forward(shape, work) if o.kind == "matmul" and o.name != "lm_head")
+    layers = forward(shape, replace(work, every_expert=True))
+    layered = sum(o.weights for o in layers if o.kind == "matmul" and o.name not in _IN_DTYPE)
     return stored_bytes(layered, work.weight_dtype) + stored_bytes(total - layered, work.dtype)
 
 
@@ -234,5 +216,10 @@ def _notes(shape: ModelShape, hardware: Device, sequence: int, work: Pass) -> tu
         found.append(
             f"weights and cache take {needed / 1e9:.4g} GB,"
             f" {hardware.name} has {hardware.memory_bytes / 1e9:.4g} GB"
+        )
+    if shape.experts:
+        share = shape.experts.touched(work.tokens) / shape.experts.count
+        found.append(
+            f"{share:.0%} of the experts' weights are read: what {work.tokens} tokens touch if they choose at random"
         )
     return tuple(found)

@@ -24,6 +24,11 @@ FLOP_PER_ELEMENT = {
     "silu": 4,
     "gelu": 8,
 }
+# Times the operand is moved where each step is a kernel of its own. rms: square 2, mean 1, scale 2, weight 2.
+# layer: mean 1, centre 2, square 2, mean 1, scale 2, weight 2, bias 2. softmax: maximum 1, subtract 2,
+# exponential 2, sum 1, divide 2. rotary: two products 4, the turned copy 2, sum 3. gated: activation 2, product 3.
+# scores of attention: product 1, scale 2, mask 2, softmax (one kernel) 2, product 1.
+STEP_PASSES = {"rms": 7, "layer": 12, "softmax": 8, "rotary": 9, "gated": 5, "scores": 8}
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,10 @@ def attention(
     moved = 2 * stored_bytes(batch * queries * heads * head_dim, dtype)
     moved += 2 * stored_bytes(batch * reach * kv_heads * head_dim, kv_dtype or dtype)
     flop = 4 * batch * heads * head_dim * pairs
-    return Operator(name, "attention", 1, flop, moved, 0, (batch, queries, reach, heads, kv_heads, head_dim))
+    # Unfused code computes and masks the whole square.
+    scores = STEP_PASSES["scores"] * stored_bytes(batch * heads * queries * reach, dtype)
+    sizes = (batch, queries, reach, heads, kv_heads, head_dim)
+    return Operator(name, "attention", 1, flop, moved, 0, sizes, moved + scores)
 
 
 def vector(
@@ -152,32 +160,49 @@ def vector(
     inputs: int = 1,
     weights: int = 0,
     output_dtype: str | None = None,
+    steps: str | None = None,
 ) -> Operator:
-    """An element-wise or row-wise operator: `inputs` reads and one write of `elements`, plus its weights."""
+    """An element-wise or row-wise operator: `inputs` reads and one write of `elements`, plus its weights.
+
+    `steps` names the entry of `STEP_PASSES` that says what it moves step by step.
+    """
     moved = inputs * stored_bytes(elements, dtype) + stored_bytes(elements, output_dtype or dtype)
     moved += stored_bytes(weights, dtype)
-    return Operator(name, "vector", 1, flop_per_element * elements, moved, weights, (elements,))
+    apart = None
+    if steps is not None:
+        apart = stored_bytes(STEP_PASSES[steps] * elements, dtype) + stored_bytes(weights, dtype)
+    return Operator(name, "vector", 1, flop_per_element * elements, moved, weights, (elements,), apart)
 
 
 def norm(name: str, rows: int, width: int, *, form: str, dtype: str) -> Operator:
     """RMSNorm (`form="rms"`, a weight) or LayerNorm (`"layer"`, weight and bias) of `(rows, width)`."""
     weights = width * (2 if form == "layer" else 1)
     each = FLOP_PER_ELEMENT[form]
-    return vector(name, rows * width, flop_per_element=each, dtype=dtype, weights=weights)
+    return vector(name, rows * width, flop_per_element=each, dtype=dtype, weights=weights, steps=form)
 
 
 def softmax(name: str, rows: int, width: int, *, dtype: str) -> Operator:
     """Softmax of `(rows, width)` as a kernel of its own: read once, written once."""
-    return vector(name, rows * width, flop_per_element=FLOP_PER_ELEMENT["softmax"], dtype=dtype)
+    each = FLOP_PER_ELEMENT["softmax"]
+    return vector(name, rows * width, flop_per_element=each, dtype=dtype, steps="softmax")
 
 
 def activation(name: str, elements: int, *, form: str, gated: bool, dtype: str) -> Operator:
     """`form(x)`, or `form(gate) * up` where gated (SwiGLU: silu), of `elements` results."""
     each = FLOP_PER_ELEMENT[form] + (1 if gated else 0)
-    return vector(name, elements, flop_per_element=each, dtype=dtype, inputs=2 if gated else 1)
+    steps, inputs = ("gated", 2) if gated else (None, 1)
+    return vector(name, elements, flop_per_element=each, dtype=dtype, inputs=inputs, steps=steps)
 
 
 def gather(name: str, rows: int, width: int, *, dtype: str) -> Operator:
     """Rows of a table by 8-byte index: the index, the row and the result, once each; no arithmetic."""
     moved = 8 * rows + 2 * stored_bytes(rows * width, dtype)
     return Operator(name, "gather", 1, 0, moved, 0, (rows * width,))
+
+
+def collective(name: str, elements: int, devices: int, *, dtype: str, reduce: bool) -> Operator:
+    """Bytes that each of `devices` sends in a ring: (n-1)/n of the whole tensor to gather it, twice that to
+    reduce it everywhere. They cross the links, not the memory.
+    """
+    moved = stored_bytes(elements, dtype) * (devices - 1) * (2 if reduce else 1)
+    return Operator(name, "collective", 1, 0, -(-moved // devices), 0, (elements, devices))

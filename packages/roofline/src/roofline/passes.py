@@ -3,46 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from roofline import operators as op
 from roofline.dtypes import stored_bytes
+from roofline.mixtures import experts
 from roofline.operators import Operator
 from roofline.shapes import ModelShape
-
-
-@dataclass(frozen=True)
-class Pass:
-    """What one forward pass works on.
-
-    Attributes
-    ----------
-    batch, queries, keys
-        Sequences; new tokens of each; positions that attention covers, the new ones included.
-    dtype, weight_dtype, kv_dtype
-        Of the arithmetic and activations, of the stored weights, of the cache.
-    fused
-        One product for q, k, v and one for gate and up, as serving engines do.
-    last_logits
-        The head runs on the last position of each sequence only.
-    causal_skip
-        The causal triangle is skipped, not computed and masked.
-    """
-
-    batch: int
-    queries: int
-    keys: int
-    dtype: str
-    weight_dtype: str
-    kv_dtype: str
-    fused: bool = False
-    last_logits: bool = True
-    causal_skip: bool = True
-
-    @property
-    def tokens(self) -> int:
-        """New tokens of all sequences."""
-        return self.batch * self.queries
+from roofline.work import Pass
 
 
 def forward(shape: ModelShape, work: Pass) -> list[Operator]:
@@ -52,7 +19,7 @@ def forward(shape: ModelShape, work: Pass) -> list[Operator]:
 
 def parameters(shape: ModelShape) -> int:
     """Parameters of the model, a tied head counted once."""
-    work = Pass(1, 1, 1, "bf16", "bf16", "bf16")
+    work = Pass(1, 1, 1, "bf16", "bf16", "bf16", every_expert=True)
     total = sum(operator.weights for operator in forward(shape, work))
     total += shape.vocabulary * shape.embedding + shape.position_rows * shape.hidden
     return total - (shape.vocabulary * shape.embedding if shape.tied else 0)
@@ -111,13 +78,15 @@ def _layers(shape: ModelShape, work: Pass) -> Iterator[Operator]:
             window=window,
             causal=work.causal_skip,
         ).repeated(count)
-    tail = [
-        _matmul(work, "o_proj", shape.hidden, shape.query_width, bias=shape.o_bias),
-        *_mlp(shape, work),
-        _add(shape, work, "residual_add").repeated(2),
-    ]
-    for operator in tail:
-        yield operator.repeated(shape.layers)
+    yield _matmul(work, "o_proj", shape.hidden, shape.query_width, bias=shape.o_bias).repeated(shape.layers)
+    dense = shape.layers - (shape.experts.layers if shape.experts else 0)
+    if dense:
+        for operator in _mlp(shape, work):
+            yield operator.repeated(dense)
+    if shape.experts:
+        for operator in experts(shape, work, shape.experts):
+            yield operator.repeated(shape.experts.layers)
+    yield _add(shape, work, "residual_add").repeated(2 * shape.layers)
 
 
 def _norms(shape: ModelShape, work: Pass) -> Iterator[Operator]:
@@ -141,7 +110,7 @@ def _positions(shape: ModelShape, work: Pass) -> Iterator[Operator]:
     if shape.family.rotary:
         turned = int(work.tokens * (shape.query_width + shape.kv_width) * shape.rotary_fraction)
         each = op.FLOP_PER_ELEMENT["rotary"]
-        yield op.vector("rotary", turned, flop_per_element=each, dtype=work.dtype)
+        yield op.vector("rotary", turned, flop_per_element=each, dtype=work.dtype, steps="rotary")
     written = 2 * work.tokens * shape.kv_width
     yield op.vector("kv_write", written, flop_per_element=0, dtype=work.dtype, output_dtype=work.kv_dtype)
 

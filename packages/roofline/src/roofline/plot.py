@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mfi_command import require
-from roofline.analysis import Analysis, Placed
+from roofline.analysis import Analysis
+from roofline.placing import Placed
 from roofline.hardware import Device
 
 if TYPE_CHECKING:

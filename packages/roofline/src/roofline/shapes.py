@@ -31,6 +31,9 @@ class Family:
     head_bias: bool = False
     tied: bool = False  # where the config does not say
     activation: str = "silu"
+    experts: str = ""  # the key that holds their number, in a mixture of experts
+    expert_width: str = "intermediate_size"  # the key that holds the width of one
+    shared_gate: bool = False  # the shared expert is scaled by a product with one column
 
 
 _GPT = {"gated": False, "norm": "layer", "qkv_bias": True, "o_bias": True, "mlp_bias": True}
@@ -43,6 +46,17 @@ FAMILIES: dict[str, Family] = {
     "gemma": Family(qkv_bias="attention_bias", o_bias="attention_bias", tied=True, activation="gelu"),
     "gemma2": Family(
         qkv_bias="attention_bias", o_bias="attention_bias", tied=True, activation="gelu", norms_per_layer=4
+    ),
+    "mixtral": Family(experts="num_local_experts"),
+    "qwen2_moe": Family(
+        qkv_bias=True, experts="num_experts", expert_width="moe_intermediate_size", shared_gate=True
+    ),
+    "qwen3_moe": Family(
+        qkv_bias="attention_bias",
+        o_bias="attention_bias",
+        qk_norm=True,
+        experts="num_experts",
+        expert_width="moe_intermediate_size",
     ),
     "phi3": Family(fused_qkv=True, fused_gate_up=True),
     "phi": Family(**_GPT, norms_per_layer=1, head_bias=True, activation="gelu"),  # type: ignore[arg-type]
@@ -60,6 +74,27 @@ FAMILIES: dict[str, Family] = {
     "gpt_neox": Family(**_GPT, fused_qkv=True, activation="gelu"),  # type: ignore[arg-type]
 }
 LEARNED_POSITIONS = ("opt", "gpt2")
+
+
+@dataclass(frozen=True)
+class Experts:
+    """A mixture of experts: `active` of `count` gated MLPs of width `intermediate` for each token, in `layers`
+    layers, and one of width `shared` (0: none) for every token.
+    """
+
+    count: int
+    active: int
+    intermediate: int
+    layers: int
+    shared: int = 0
+
+    def touched(self, tokens: int) -> float:
+        r"""Distinct experts that `tokens` tokens are expected to use, :math:`E(1-(1-k/E)^T)`.
+
+        Exact where each token takes k of E experts uniformly and tokens choose apart from each other; trained
+        routers lean towards some experts and touch fewer.
+        """
+        return self.count * (1 - (1 - self.active / self.count) ** tokens)
 
 
 @dataclass(frozen=True)
@@ -89,6 +124,7 @@ class ModelShape:
     final_norm: bool
     rotary_fraction: float
     max_sequence: int | None
+    experts: Experts | None = None
 
     @property
     def query_width(self) -> int:
@@ -144,8 +180,8 @@ def _model_type(config: Mapping[str, Any]) -> str:
             f"model_type in the config is {kind!r}; known, since it decides the operators: {known}"
         )
     for key in _EXPERTS:
-        if config.get(key) not in (None, 0, 1):
-            raise BadInput(f"{key} in the config is {config[key]!r}: mixtures of experts are not counted yet")
+        if config.get(key) not in (None, 0, 1) and not FAMILIES[kind].experts:
+            raise BadInput(f"{key} in the config is {config[key]!r}: model_type {kind!r} has no experts")
     return str(kind)
 
 
@@ -197,6 +233,29 @@ def model_shape(config: Mapping[str, Any]) -> ModelShape:
         final_norm=bool(before),
         rotary_fraction=_rotary_fraction(config, kind),
         max_sequence=longest,
+        experts=_experts(config, family, layers),
+    )
+
+
+def _experts(config: Mapping[str, Any], family: Family, layers: int) -> Experts | None:
+    if not family.experts:
+        return None
+    count = _required(config, family.experts)
+    active = _required(config, "num_experts_per_tok")
+    if active > count:
+        raise BadInput(f"num_experts_per_tok {active} in the config is more than {family.experts} {count}")
+    step = positive("decoder_sparse_step in the config", config.get("decoder_sparse_step") or 1)
+    dense = set(config.get("mlp_only_layers") or ())
+    sparse = [layer for layer in range(layers) if layer not in dense and (layer + 1) % step == 0]
+    shared = config.get("shared_expert_intermediate_size") if family.shared_gate else 0
+    if not sparse:
+        return None
+    return Experts(
+        count=count,
+        active=active,
+        intermediate=_required(config, family.expert_width),
+        layers=len(sparse),
+        shared=positive("shared_expert_intermediate_size in the config", shared) if shared else 0,
     )
 
 
