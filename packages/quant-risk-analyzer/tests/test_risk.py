@@ -104,7 +104,7 @@ def test_reasons_state_what_is_there():
 
 
 def test_bad_input(tiny, text):
-    with pytest.raises(BadInput, match="the text has 5 tokens, 59 too few"):
+    with pytest.raises(BadInput, match="the text has 5 tokens, 123 too few: expected at least 2 windows"):
         rate(tiny, calibration="short")
     with pytest.raises(BadInput, match="did you mean int4"):
         rate(tiny, formats="in4")

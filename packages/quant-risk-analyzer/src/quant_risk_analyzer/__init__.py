@@ -5,6 +5,7 @@ Importing this package loads numpy and no torch; functions that run a model impo
 
 from quant_risk_analyzer.agreement import Agreement, rank_agreement, spearman
 from quant_risk_analyzer.allocation import Allocation, allocate
+from quant_risk_analyzer.comparison import Change, Comparison, compare
 from quant_risk_analyzer.drift import LayerDrift, drifts, measured_drift, predict_drift
 from quant_risk_analyzer.formats import FORMATS, IntegerFormat, NumberFormat
 from quant_risk_analyzer.quantizers import Quantized, quantize
@@ -15,11 +16,14 @@ from quant_risk_analyzer.rounding import rounded_weights
 from quant_risk_analyzer.scales import search_scale
 from quant_risk_analyzer.smoothing import migrate, smoothing_factors
 from quant_risk_analyzer.truth import LayerDamage, Measurement, measure
+from quant_risk_analyzer.verification import RankCheck, Verification, verify
 
 __all__ = [
     "FORMATS",
     "Agreement",
     "Allocation",
+    "Change",
+    "Comparison",
     "FormatRisk",
     "IntegerFormat",
     "LayerDamage",
@@ -28,9 +32,12 @@ __all__ = [
     "Measurement",
     "NumberFormat",
     "Quantized",
+    "RankCheck",
     "RiskReport",
     "Thresholds",
+    "Verification",
     "allocate",
+    "compare",
     "drifts",
     "measure",
     "measured_drift",
@@ -43,4 +50,5 @@ __all__ = [
     "search_scale",
     "smoothing_factors",
     "spearman",
+    "verify",
 ]

@@ -1,4 +1,4 @@
-"""Bits for each layer under a budget: the least predicted damage that fits, or the fewest bits for a damage."""
+"""Bits for each layer: the least predicted damage in a budget, or the fewest bits for a damage."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def _milp(options: Sequence[Sequence[_Choice]], costs: Any, uses: Any, room: flo
     one_each = csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=(len(options), len(rows)))
     return milp(
         costs,
-        integrality=np.ones(len(rows)),
+        integrality=np.ones(len(rows), dtype=np.int64),
         bounds=Bounds(0, 1),
         constraints=[LinearConstraint(one_each, 1, 1), LinearConstraint(uses[None, :], ub=max(room, 0.0))],
         options={"mip_rel_gap": 0.0, "time_limit": TIME_LIMIT_S},

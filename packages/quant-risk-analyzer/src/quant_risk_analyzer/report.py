@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from quant_risk_analyzer.formats import Granularity
 from quant_risk_analyzer.ratings import Thresholds
@@ -28,6 +29,10 @@ class FormatRisk:
         from the step (wide layers).
     reasons
         Sentences with numbers of this layer.
+    top_decile
+        Calibrated chance that the layer is in the worst tenth of its model in this format.
+    fix, risk_after_fix
+        The cheapest change that helps ("none needed" for a layer that is safe), and the risk it leaves.
     """
 
     risk: float
@@ -39,6 +44,9 @@ class FormatRisk:
     drift: float
     drift_measured: bool
     reasons: tuple[str, ...]
+    top_decile: float = math.nan
+    fix: str = ""
+    risk_after_fix: float = math.nan
 
     def to_dict(self) -> dict[str, object]:
         """As a plain dictionary."""
@@ -47,12 +55,26 @@ class FormatRisk:
 
 @dataclass(frozen=True)
 class LayerRisk:
-    """One layer, rated in each format."""
+    """One layer, rated in each format.
+
+    Attributes
+    ----------
+    name, shape, role
+        Path, (out, in) and what it does in its block.
+    formats
+        Its risk by format.
+    module
+        Path of the module that holds it: shorter than `name` where q, k and v are stored in one.
+    spectrum
+        Singular values, largest first; not in `to_dict`.
+    """
 
     name: str
     shape: tuple[int, int]
     role: str
     formats: Mapping[str, FormatRisk]
+    module: str = ""
+    spectrum: tuple[float, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, object]:
         """As a plain dictionary."""
@@ -60,6 +82,7 @@ class LayerRisk:
             "name": self.name,
             "shape": list(self.shape),
             "role": self.role,
+            "module": self.module or self.name,
             "formats": {name: risk.to_dict() for name, risk in self.formats.items()},
         }
 
@@ -76,7 +99,7 @@ class RiskReport:
         What was rated.
     tier, confidence
         Where the activations came from ("random tokens", the model's "own samples" or a "calibration text"),
-        and what the order deserves: "low", "medium" or "high".
+        and what the order deserves: "none", "low", "medium" or "high".
     tokens, context, probes, seed
         How the risk was sampled.
     thresholds
@@ -84,6 +107,8 @@ class RiskReport:
     rank_stability
         By format: Spearman's rho between the risks from the even and from the odd windows. Near 1 the order
         is not noise; it does not say that the order is right.
+    caveats
+        Why the order deserves no confidence at all: `confidence` is "none" then.
     """
 
     layers: tuple[LayerRisk, ...]
@@ -97,6 +122,7 @@ class RiskReport:
     seed: int
     thresholds: Thresholds
     rank_stability: Mapping[str, float]
+    caveats: tuple[str, ...] = ()
 
     def risks(self, format: str) -> dict[str, float]:
         """Risk by layer name for one format."""
@@ -147,6 +173,7 @@ class RiskReport:
         return {
             "tier": self.tier,
             "confidence": self.confidence,
+            "caveats": list(self.caveats),
             "granularity": self.granularity,
             "tokens": self.tokens,
             "context": self.context,

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quant_risk_analyzer.agreement import spearman
+from quant_risk_analyzer.confidence import OF_TIER, edge_ratio, top_decile_chances
 from quant_risk_analyzer.drift import measured_drift, predict_drift, singular_values
+from quant_risk_analyzer.fixes import Fix, fix_for
 from quant_risk_analyzer.formats import Granularity, NumberFormat, formats_named
 from quant_risk_analyzer.gauss_newton import Products, score_products
 from quant_risk_analyzer.models import Model, device_of, opened
@@ -17,20 +19,16 @@ from quant_risk_analyzer.quantizers import quantize, rounded
 from quant_risk_analyzer.ratings import Thresholds
 from quant_risk_analyzer.reasons import channel_reasons, comparison_reasons
 from quant_risk_analyzer.report import FormatRisk, LayerRisk, RiskReport
-from quant_risk_analyzer.sites import chosen_sites
+from quant_risk_analyzer.sites import Site, chosen_sites
 from quant_risk_analyzer.texts import own_windows, text_windows
 
 if TYPE_CHECKING:
     import torch
 
 MEASURED_DRIFT_SIDE = 512  # spectra of wider layers cost more than the risk itself: their drift is predicted
-TIERS = {
-    (False, False): "random tokens",
-    (False, True): "own samples",
-    (True, False): "calibration text",
-    (True, True): "calibration text",
-}
 EVEN = "no channel stands out: the error is spread over the layer"
+UNSTABLE = 0.5  # rank correlation of two halves of the windows below which the order is mostly noise
+NOISE_EDGE = 1.1  # times the edge of noise: a median below it is that of weights that learned nothing
 
 
 def rate(
@@ -91,7 +89,7 @@ def rate(
     Raises
     ------
     BadInput
-        Unknown format, no such layer, a calibration text shorter than one window, a NaN weight, a layer that
+        Unknown format, no such layer, a calibration text shorter than two windows, a NaN weight, a layer that
         runs twice in one forward pass.
 
     Notes
@@ -100,16 +98,43 @@ def rate(
     each layer for each format. The estimate is of second order: it holds while the damage is small, and
     underrates or overrates a layer that breaks the model (well above the threshold of C in any case).
     """
-    kinds = formats_named(formats)
-    limits = thresholds or Thresholds()
     network = opened(model)
     chosen = chosen_sites(network, layers)
     count = max(1, tokens // context)
     if calibration is None:
         ids = own_windows(network, windows=count, length=context, seed=seed, rounds=rounds)
     else:
-        ids = text_windows(network, calibration, windows=count, length=context)
-    steps = len(ids) + len(chosen)
+        ids = text_windows(network, calibration, windows=count, length=context, least=2)
+    tier = "calibration text" if calibration is not None else "own samples" if rounds else "random tokens"
+    return rate_windows(
+        network,
+        ids,
+        chosen,
+        kinds=formats_named(formats),
+        granularity=granularity,
+        tier=tier,
+        probes=probes,
+        limits=thresholds or Thresholds(),
+        seed=seed,
+        on_progress=on_progress,
+    )
+
+
+def rate_windows(
+    network: Any,
+    ids: torch.Tensor,
+    chosen: Mapping[str, Site],
+    *,
+    kinds: Sequence[NumberFormat],
+    granularity: Granularity,
+    tier: str,
+    probes: int,
+    limits: Thresholds,
+    seed: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> RiskReport:
+    """`rate` on given windows of token ids, int64 (windows, length)."""
+    context, steps = int(ids.shape[1]), len(ids) + len(chosen)
 
     def windows_done(done: int, total: int) -> None:
         if on_progress is not None:
@@ -126,53 +151,96 @@ def rate(
     )
     samples = {name: found.scores**2 / (2 * context) for name, found in products.items()}
     facts = {}
-    for done, (name, layer) in enumerate(chosen.items(), 1):
-        facts[name] = _facts(layer.weight.float().cpu(), products[name], kinds, granularity)
+    for done, (name, site) in enumerate(chosen.items(), 1):
+        risks = samples[name].mean((1, 2))
+        facts[name] = _facts(site, products[name], risks, kinds, granularity, limits)
         if on_progress is not None:
             on_progress(len(ids) + done, steps)
     rated = {
-        kind.name: _format_risks({name: (samples[name][at], facts[name][at]) for name in chosen}, limits)
+        kind.name: _format_risks(
+            {name: (samples[name][at], facts[name].formats[at]) for name in chosen}, limits, tier
+        )
         for at, kind in enumerate(kinds)
     }
+    stability = {
+        kind.name: _stability([each[at] for each in samples.values()]) for at, kind in enumerate(kinds)
+    }
+    caveats = _caveats([each.edge_ratio for each in facts.values()], stability)
     return RiskReport(
         layers=tuple(
             LayerRisk(
                 name=name,
-                shape=layer.shape,
-                role=layer.role,
+                shape=site.shape,
+                role=site.role,
                 formats={kind.name: rated[kind.name][name] for kind in kinds},
+                module=site.module_name,
+                spectrum=facts[name].spectrum,
             )
-            for name, layer in chosen.items()
+            for name, site in chosen.items()
         ),
         formats=tuple(kind.name for kind in kinds),
         granularity=granularity,
-        tier=TIERS[calibration is not None, rounds > 0],
-        confidence="high" if calibration is not None else "medium" if rounds else "low",
+        tier=tier,
+        confidence="none" if caveats else OF_TIER[tier],
         tokens=ids.numel(),
         context=context,
         probes=probes,
         seed=seed,
         thresholds=limits,
-        rank_stability={
-            kind.name: _stability([each[at] for each in samples.values()]) for at, kind in enumerate(kinds)
-        },
+        rank_stability=stability,
+        caveats=caveats,
     )
 
 
+def _caveats(edge_ratios: Sequence[float], stability: Mapping[str, float]) -> tuple[str, ...]:
+    """Why the order of the layers deserves no confidence; empty when nothing speaks against it."""
+    found = []
+    median = float(np.median(edge_ratios))
+    if median < NOISE_EDGE:
+        found.append(
+            f"the weights look random: the median layer's largest singular value is {median:.2f} times that "
+            "of noise of its size; was this model trained?"
+        )
+    shaky = {name: rho for name, rho in stability.items() if rho < UNSTABLE}
+    if shaky:
+        worst = min(shaky, key=lambda name: shaky[name])
+        found.append(
+            f"the order is mostly noise: two halves of the windows agree with a rank correlation of "
+            f"{shaky[worst]:.2f} at {worst}; rate more tokens"
+        )
+    return tuple(found)
+
+
 @dataclass(frozen=True)
-class _Facts:
-    """What the weight alone says about one format."""
+class _FormatFacts:
+    """What the weight, its inputs and its gradients say about one format."""
 
     relative_error: float
     snr_db: float
     drift: float
     drift_measured: bool
     reasons: list[str]
+    fix: Fix
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """One layer: its spectrum, and the facts of each format."""
+
+    spectrum: tuple[float, ...]
+    edge_ratio: float
+    formats: list[_FormatFacts]
 
 
 def _facts(
-    weight: torch.Tensor, found: Products, kinds: Sequence[NumberFormat], granularity: Granularity
-) -> list[_Facts]:
+    site: Site,
+    found: Products,
+    risks: np.ndarray[Any, Any],
+    kinds: Sequence[NumberFormat],
+    granularity: Granularity,
+    limits: Thresholds,
+) -> _Facts:
+    weight = site.weight.float().cpu()
     spectrum = singular_values(weight)
     measurable = min(weight.shape) <= MEASURED_DRIFT_SIDE
     facts = []
@@ -188,15 +256,27 @@ def _facts(
             outputs=found.channels[at],
             inputs=found.inputs,
         )
-        facts.append(_Facts(quantized.relative_error, quantized.snr_db, drift, measurable, sentences))
-    return facts
+        fix = fix_for(
+            weight,
+            kind,
+            granularity,
+            role=site.role,
+            inputs=found.inputs,
+            risk=float(risks[at]),
+            grade=Thresholds(limits.safe, limits.risky).grade,
+        )
+        facts.append(
+            _FormatFacts(quantized.relative_error, quantized.snr_db, drift, measurable, sentences, fix)
+        )
+    return _Facts(tuple(spectrum.tolist()), edge_ratio(spectrum, site.shape), facts)
 
 
 def _format_risks(
-    layers: Mapping[str, tuple[np.ndarray[Any, Any], _Facts]], limits: Thresholds
+    layers: Mapping[str, tuple[np.ndarray[Any, Any], _FormatFacts]], limits: Thresholds, tier: str
 ) -> dict[str, FormatRisk]:
     """Risks of all layers in one format; the sentences compare each with the median layer."""
     intervals = {name: interval(samples) for name, (samples, _) in layers.items()}
+    chances = top_decile_chances({name: found[0] for name, found in intervals.items()}, tier)
     noises = {name: facts.relative_error for name, (_, facts) in layers.items()}
     costs = {name: intervals[name][0] / noises[name] ** 2 if noises[name] else 0.0 for name in layers}
     noise, cost = float(np.median(list(noises.values()))), float(np.median(list(costs.values())))
@@ -210,12 +290,15 @@ def _format_risks(
             risk=risk,
             risk_low=low,
             risk_high=high,
-            rating=limits.grade(risk),
+            rating=limits.grade(risk, chances[name]),
             snr_db=facts.snr_db,
             relative_error=facts.relative_error,
             drift=facts.drift,
             drift_measured=facts.drift_measured,
             reasons=tuple(compared + facts.reasons) or (EVEN,),
+            top_decile=chances[name],
+            fix=facts.fix.text,
+            risk_after_fix=facts.fix.risk,
         )
     return risks
 

@@ -6,9 +6,10 @@ gate and up by rows. Whatever the storage, a site shows (out, in): the same laye
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from mfi_command import BadInput
@@ -77,11 +78,11 @@ class Site:
         changed = changed.T if self.transposed else changed
         try:
             for module in self.modules:
-                module.weight.data = changed  # type: ignore[union-attr]
+                module.weight.data = changed
             yield
         finally:
             for module in self.modules:
-                module.weight.data = full  # type: ignore[union-attr]
+                module.weight.data = full
 
     def _whole(self) -> torch.Tensor:
         weight: Any = self.modules[0].weight
@@ -183,11 +184,16 @@ def _parts_by_head(out: int, heads: Any, config: Mapping[str, Any]) -> list[tupl
     return [(role, rows[:, at].reshape(-1)) for at, role in enumerate("qkv")]
 
 
-def chosen_sites(model: Any, pattern: str | None = None) -> dict[str, Site]:
-    """Sites whose name matches the glob; BadInput when none does."""
-    from fnmatch import fnmatchcase
-
+def chosen_sites(model: Any, pattern: str | Collection[str] | None = None) -> dict[str, Site]:
+    """Sites whose name matches the glob, or those named; BadInput when there is none of them."""
     sites = linear_sites(model)
+    if not isinstance(pattern, str | None):
+        missing = [name for name in pattern if name not in sites]
+        if missing or not pattern:
+            raise BadInput(
+                f"no linear layer {missing[0]!r} in this model" if missing else "no layer is named"
+            )
+        return {name: sites[name] for name in pattern}
     found = {name: site for name, site in sites.items() if pattern is None or fnmatchcase(name, pattern)}
     if not found:
         known = f"; the first of {len(sites)} is {next(iter(sites))}" if sites else "; the model has none"

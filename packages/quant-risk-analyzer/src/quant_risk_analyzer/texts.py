@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import torch
 
 FLOATS_AT_ONCE = 2**23  # probabilities held for one batch, 32 MiB
+RUN = 8  # words: a run that two texts share by copying, hardly by chance
+SHARED = 0.1  # part of the runs of an evaluation text that the calibration text may hold
 
 
 def random_windows(vocab_size: int, *, windows: int, length: int, seed: int) -> torch.Tensor:
@@ -60,23 +62,43 @@ def draw_labels(probability: torch.Tensor, uniform: torch.Tensor) -> torch.Tenso
     return drawn.clamp_(max=below.shape[-1] - 1)
 
 
-def text_windows(model: Any, text: str, *, windows: int, length: int) -> torch.Tensor:
+def text_windows(model: Any, text: str, *, windows: int, length: int, least: int = 1) -> torch.Tensor:
     """Windows of a text that do not overlap, spread evenly over it: int64 (windows, length).
 
     Raises
     ------
     BadInput
-        If the text is shorter than one window; a text too short for all windows gives fewer.
+        If the text is shorter than `least` windows; a text too short for all windows gives fewer.
     """
     import torch
 
     tokens = model.tokenizer.encode(text)
     available = len(tokens) // length
-    if available == 0:
+    if available < least:
         raise BadInput(
-            f"the text has {len(tokens)} tokens, {length - len(tokens)} too few: "
-            f"expected at least one window of {length}"
+            f"the text has {len(tokens)} tokens, {least * length - len(tokens)} too few: expected at least "
+            f"{least} window{'s' * (least > 1)} of {length}"
         )
     count = min(windows, available)
     starts = [index * available // count * length for index in range(count)]
     return torch.tensor([tokens[start : start + length] for start in starts], dtype=torch.int64)
+
+
+def refuse_same(calibration: str, evaluation: str) -> None:
+    """BadInput when the evaluation text is, or lies in, the calibration text: it proves nothing then."""
+    if calibration.strip() == evaluation.strip():
+        raise BadInput(
+            "the evaluation text is the calibration text: give a text that the rating has not seen"
+        )
+    seen, judged = _runs(calibration), _runs(evaluation)
+    share = len(seen & judged) / len(judged) if judged else 0.0
+    if share > SHARED:
+        raise BadInput(
+            f"{share:.0%} of the evaluation text is in the calibration text: give a text that the rating has "
+            "not seen"
+        )
+
+
+def _runs(text: str) -> set[tuple[str, ...]]:
+    words = text.split()
+    return {tuple(words[at : at + RUN]) for at in range(len(words) - RUN + 1)}

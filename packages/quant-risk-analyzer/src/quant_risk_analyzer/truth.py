@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -75,7 +75,7 @@ def measure(
     *,
     formats: Sequence[str] | str = ("int4",),
     granularity: Granularity = "channel",
-    layers: str | None = None,
+    layers: str | Collection[str] | None = None,
     max_tokens: int = 2048,
     context: int = 256,
     on_progress: Callable[[int, int], None] | None = None,
@@ -97,7 +97,7 @@ def measure(
     formats, granularity
         As for `quantize`, symmetric, absmax.
     layers
-        Glob of layer names; all by default.
+        Glob of layer names, or the names; all by default.
     max_tokens
         At most this many tokens are scored, in windows spread evenly over the text.
     context
@@ -120,13 +120,31 @@ def measure(
     Costs one forward pass per layer and format, less what comes before the layer: the outputs of earlier
     linear layers are kept from the full-precision pass, not computed again.
     """
-    import torch
-
-    kinds = formats_named(formats)
     network = opened(model)
-    chosen = chosen_sites(network, layers)
     # One token more than the window: each position needs its target.
     windows = text_windows(network, text, windows=max(1, max_tokens // context), length=context + 1)
+    return measure_windows(
+        network,
+        windows,
+        chosen_sites(network, layers),
+        kinds=formats_named(formats),
+        granularity=granularity,
+        on_progress=on_progress,
+    )
+
+
+def measure_windows(
+    network: Any,
+    windows: torch.Tensor,
+    chosen: Mapping[str, Site],
+    *,
+    kinds: Sequence[NumberFormat],
+    granularity: Granularity,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Measurement:
+    """`measure` on given windows of token ids, int64 (windows, length + 1)."""
+    import torch
+
     windows = windows.to(device_of(network))
     sums: dict[tuple[str, str], list[np.ndarray[Any, Any]]] = {}
     losses: list[np.ndarray[Any, Any]] = []
@@ -138,7 +156,7 @@ def measure(
                 sums.setdefault((name, kind), []).append(base.compare(logits))
                 tick()
     return Measurement(
-        tokens=windows.shape[0] * context,
+        tokens=windows.shape[0] * (windows.shape[1] - 1),
         loss=float(np.concatenate(losses).mean()),
         layers=tuple(
             _damage(name, kind.name, chosen[name], np.concatenate(sums[name, kind.name], axis=1))
@@ -262,7 +280,7 @@ def _replaced() -> Iterator[Callable[[torch.nn.Module, torch.Tensor], None]]:
 
     def keep(module: torch.nn.Module, output: torch.Tensor) -> None:
         kept.append(module)
-        module.forward = lambda *_: output  # type: ignore[method-assign]
+        module.forward = lambda *_: output
 
     try:
         yield keep

@@ -1,0 +1,87 @@
+"""How far a rating can be trusted: chances from the study's calibration, and models that have no order."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+LEVELS = ("none", "low", "medium", "high")
+OF_TIER = {"weights only": "low", "random tokens": "low", "own samples": "medium", "calibration text": "high"}
+
+
+@dataclass(frozen=True)
+class TierCalibration:
+    """What the study found for one tier, fitted on half of its models and judged on the others.
+
+    Attributes
+    ----------
+    intercept, slope
+        Of the logit of the chance to be in the worst tenth, in the logarithm of risk / (risk at the border of
+        the predicted worst tenth).
+    log_bias, log_deviation
+        Median and robust standard deviation of log(measured / predicted).
+    brier, brier_of_base_rate
+        On the models that the fit did not see; the second is that of answering 0.1 always.
+    share_in_c, share_in_a
+        Of the judged layers graded by rank: how many of C and of A truly are in the worst tenth.
+    models_fitted, models_judged
+        How many models.
+    """
+
+    intercept: float
+    slope: float
+    log_bias: float
+    log_deviation: float
+    brier: float
+    brier_of_base_rate: float
+    share_in_c: float
+    share_in_a: float
+    models_fitted: int
+    models_judged: int
+
+
+@cache
+def calibrations() -> Mapping[str, TierCalibration]:
+    """By tier; written by `benchmarks/calibrate.py` from the study's measurements."""
+    text = files("quant_risk_analyzer").joinpath("calibration.json").read_text(encoding="utf-8")
+    return {tier: TierCalibration(**found) for tier, found in json.loads(text)["tiers"].items()}
+
+
+def border_of_worst(risks: np.ndarray[Any, Any]) -> float:
+    """Risk between the worst tenth (at least one) and the rest, the geometric mean of the two neighbours."""
+    ordered = np.sort(np.maximum(risks, np.finfo(float).tiny))[::-1]
+    count = max(1, round(len(ordered) / 10))
+    after = ordered[min(count, len(ordered) - 1)]
+    return float(math.sqrt(ordered[count - 1]) * math.sqrt(after))
+
+
+def top_decile_chances(risks: Mapping[str, float], tier: str) -> dict[str, float]:
+    """The chance of each layer to be in the worst tenth of the measured damage of its model and format.
+
+    NaN below three layers: nothing is a tenth of them.
+    """
+    if len(risks) < 3:
+        return dict.fromkeys(risks, math.nan)
+    fit = calibrations()[tier]
+    values = np.maximum(np.array(list(risks.values())), np.finfo(float).tiny)
+    logit = fit.intercept + fit.slope * (np.log(values) - math.log(border_of_worst(values)))
+    return dict(zip(risks, (0.5 * (1 + np.tanh(logit / 2))).tolist(), strict=True))
+
+
+def edge_ratio(spectrum: np.ndarray[Any, Any], shape: tuple[int, int]) -> float:
+    """Largest singular value over the largest that independent entries of this size would have.
+
+    Independent entries of variance v give at most sqrt(v) (sqrt(m) + sqrt(n)) as m and n grow (Marchenko and
+    Pastur; Bai and Yin 1988).
+    """
+    rows, columns = shape
+    total = float((np.asarray(spectrum, dtype=np.float64) ** 2).sum())
+    edge = math.sqrt(total / (rows * columns)) * (math.sqrt(rows) + math.sqrt(columns))
+    return float(spectrum[0]) / edge if edge else 0.0
