@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mfi_command import BadInput
-from mm1_planner import MMc, Trace, parse_slo, plan, read_trace, simulate
+from mm1_planner import MMc, MMcK, Trace, parse_slo, plan, read_trace, simulate
 from mm1_planner.engine.reference import simulate_with_simpy
 from mm1_planner.expression import evaluate
 
@@ -143,7 +143,7 @@ def test_results_are_plain_data() -> None:
     [
         {},
         {"arrival_rate_per_s": 1.0, "trace": "x.csv"},
-        {"arrival_rate_per_s": 0.0},
+        {"arrival_rate_per_s": -1.0},
         {"arrival_rate_per_s": float("nan")},
         {"arrival_rate_per_s": 1e308},
         {"arrival_rate_per_s": 1.0, "service": "0.1*Tokens"},
@@ -185,3 +185,82 @@ def test_the_azure_trace_needs_more_than_poisson_says() -> None:
     for servers, keeps in ((answer.servers, True), (answer.servers - 1, False)):
         waits = simulate_with_simpy(trace.gaps_s, services, servers)[0]
         assert (p99(waits) < 0.5) is keeps
+
+
+def test_several_promises_need_as_many_as_the_hardest() -> None:
+    asked = {"arrival_rate_per_s": 10.0, "service": "exp:0.3", "customers": 100_000}
+    single = {
+        slo: plan(slo=slo, **asked).servers for slo in ("p99_wait<0.5", "mean_wait<0.02", "p99_sojourn<3")
+    }
+    together = plan(slo=list(single), **asked)
+    assert together.servers == max(single.values()) == single["mean_wait<0.02"]
+    assert together.metric == "mean_wait_s"
+    assert [kept.simulated_s < kept.limit_s for kept in together.slos] == [True] * 3
+    assert together.slos[1].with_one_less_s >= 0.02
+    assert plan(slo=", ".join(single), **asked).servers == together.servers
+
+
+@pytest.mark.parametrize("slo", [[], "p99_wait<0.5, p99_wait<0.4", "p99_wait<0.5,,"])
+def test_promises_that_are_none_or_twice(slo: object) -> None:
+    with pytest.raises(BadInput):
+        plan(arrival_rate_per_s=1, service=1, slo=slo)
+
+
+def test_a_promise_on_tokens_names_the_way() -> None:
+    with pytest.raises(BadInput, match="llm"):
+        plan(arrival_rate_per_s=1, service=1, slo="p99_ttft<0.5")
+
+
+def test_bursty_renewal_arrivals_need_more_and_even_ones_fewer() -> None:
+    counts = {}
+    for arrivals in ("gamma:3", "poisson", "det"):
+        asked = {"arrival_rate_per_s": 10, "arrivals": arrivals, "service": "exp:0.3"}
+        answer = plan(slo="p99_wait<0.5", customers=100_000, **asked)
+        counts[arrivals] = answer.servers
+        assert answer.poisson_servers == 5
+        run = simulate(servers=answer.servers, seed=7, customers=200_000, **asked)
+        assert run.estimates["p99_wait_s"].value < 0.5
+    assert counts["gamma:3"] > counts["poisson"] >= counts["det"]
+    assert answer.basis == "arrivals"
+
+
+def test_requests_turned_away_count_as_late() -> None:
+    asked = {"arrival_rate_per_s": 10, "service": "exp:0.3", "customers": 200_000}
+    lossy = plan(slo="p99_wait<0.5", places=0, **asked)
+    blocking = [MMcK(10, 1 / 0.3, n, n).answer().blocking for n in (lossy.servers, lossy.servers - 1)]
+    # No place to wait: the promise is that fewer than 1 in 100 are turned away.
+    assert blocking[0] < 0.01 <= blocking[1]
+    assert lossy.analytic_servers is None
+    assert "leave unserved" in lossy.verdict
+    impatient = plan(slo="p99_wait<0.5", patience_s=0.001, **asked)
+    assert impatient.servers > 5
+    never = plan(slo="mean_wait<0.5", places=3, max_servers=8, **asked)
+    assert "too many leave unserved" in never.reason
+
+
+def test_idle_keeps_the_smallest_number() -> None:
+    answer = plan(
+        arrival_rate_per_s=0, service="exp:0.3", slo="p99_wait<0.5", min_servers=2, cost_per_server_hour=3
+    )
+    assert (answer.feasible, answer.servers, answer.basis) == (True, 2, "idle")
+    assert answer.cost["per_hour"] == 6
+    assert "per_million_requests" not in answer.cost
+    assert "idle" in answer.verdict
+    json.dumps(answer.to_dict(), allow_nan=False)
+
+
+def test_a_least_number_is_kept() -> None:
+    assert (
+        plan(
+            arrival_rate_per_s=0.1, service="exp:0.1", slo="p99_wait<1", min_servers=3, customers=20_000
+        ).servers
+        == 3
+    )
+
+
+def test_columns_whose_names_are_no_words() -> None:
+    rng = np.random.default_rng(0)
+    arrivals = np.cumsum(rng.exponential(1, 200))
+    trace = Trace(arrivals - arrivals[0], {"Response tokens": ["5"] * 200}, True)
+    answer = plan(trace=trace, service="0.1*Response_tokens", slo="p99_wait<5")
+    assert answer.mean_service_s == pytest.approx(0.5)

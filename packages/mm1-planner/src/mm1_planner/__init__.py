@@ -8,7 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mm1_planner.dispersion import Burstiness, Dispersion, burstiness
+    from mm1_planner.arrivals import Arrivals, Mmpp, Renewal, parse_arrivals
+    from mm1_planner.cost import Gpu, GpuChoice, parse_gpu, plan_gpus
+    from mm1_planner.dispersion import Burstiness, Dispersion, Rate, burstiness
     from mm1_planner.expression import evaluate
     from mm1_planner.intervals import Estimate
     from mm1_planner.llm.closed_form import LlmAnswer, llm_answer
@@ -16,15 +18,22 @@ if TYPE_CHECKING:
     from mm1_planner.llm.planning import LlmPlan, LlmSlo, draw_tokens, parse_llm_slo, plan_llm
     from mm1_planner.llm.simulation import LlmSimulation, simulate_llm
     from mm1_planner.models.answer import LEVELS, METRICS, Answer
+    from mm1_planner.models.batching import Batching
     from mm1_planner.models.erlang import erlang_b, erlang_c
     from mm1_planner.models.erlang_a import ErlangA
+    from mm1_planner.models.map_ph_1 import MAPPH1
     from mm1_planner.models.mdc import MDc
     from mm1_planner.models.mg1 import MG1
     from mm1_planner.models.mgc import MGc
     from mm1_planner.models.mm1 import MM1
     from mm1_planner.models.mmc import MMc
     from mm1_planner.models.mmck import MMcK
-    from mm1_planner.planning import Plan, Point, plan
+    from mm1_planner.models.phases import erlang_phases, mmpp_map, poisson_map, renewal_map, two_moment_phases
+    from mm1_planner.models.priority import Priority, PriorityClass
+    from mm1_planner.models.sharing import Sharing
+    from mm1_planner.planning import Kept, Plan, Point, plan
+    from mm1_planner.renewal import Autocorrelation
+    from mm1_planner.sensitivity import Course, Needed, Sensitivity
     from mm1_planner.service import (
         Constant,
         Empirical,
@@ -36,77 +45,110 @@ if TYPE_CHECKING:
         parse_service,
     )
     from mm1_planner.simulation import Simulation, draw, simulate
-    from mm1_planner.slo import Slo, parse_slo
+    from mm1_planner.slo import Slo, parse_slo, parse_slos
     from mm1_planner.solution import Solution, solve
     from mm1_planner.streams import stream
     from mm1_planner.trace import Trace, read_trace
 
 _HOMES = {
     "Answer": "mm1_planner.models.answer",
+    "Arrivals": "mm1_planner.arrivals",
+    "Autocorrelation": "mm1_planner.renewal",
+    "Batching": "mm1_planner.models.batching",
     "Burstiness": "mm1_planner.dispersion",
+    "burstiness": "mm1_planner.dispersion",
     "Constant": "mm1_planner.service",
+    "Course": "mm1_planner.sensitivity",
     "Dispersion": "mm1_planner.dispersion",
+    "draw": "mm1_planner.simulation",
+    "draw_tokens": "mm1_planner.llm.planning",
     "Empirical": "mm1_planner.service",
+    "erlang_b": "mm1_planner.models.erlang",
+    "erlang_c": "mm1_planner.models.erlang",
+    "erlang_phases": "mm1_planner.models.phases",
     "ErlangA": "mm1_planner.models.erlang_a",
     "Estimate": "mm1_planner.intervals",
+    "evaluate": "mm1_planner.expression",
     "Exponential": "mm1_planner.service",
     "Gamma": "mm1_planner.service",
+    "Gpu": "mm1_planner.cost",
+    "GpuChoice": "mm1_planner.cost",
+    "Kept": "mm1_planner.planning",
     "LEVELS": "mm1_planner.models.answer",
+    "llm_answer": "mm1_planner.llm.closed_form",
     "LlmAnswer": "mm1_planner.llm.closed_form",
     "LlmPlan": "mm1_planner.llm.planning",
     "LlmSimulation": "mm1_planner.llm.simulation",
     "LlmSlo": "mm1_planner.llm.planning",
     "Lognormal": "mm1_planner.service",
-    "METRICS": "mm1_planner.models.answer",
+    "lognormal_from_percentile": "mm1_planner.service",
+    "MAPPH1": "mm1_planner.models.map_ph_1",
     "MDc": "mm1_planner.models.mdc",
+    "METRICS": "mm1_planner.models.answer",
     "MG1": "mm1_planner.models.mg1",
     "MGc": "mm1_planner.models.mgc",
     "MM1": "mm1_planner.models.mm1",
     "MMc": "mm1_planner.models.mmc",
     "MMcK": "mm1_planner.models.mmck",
-    "Plan": "mm1_planner.planning",
-    "Point": "mm1_planner.planning",
-    "Replica": "mm1_planner.llm.iteration",
-    "Service": "mm1_planner.service",
-    "Simulation": "mm1_planner.simulation",
-    "Slo": "mm1_planner.slo",
-    "Solution": "mm1_planner.solution",
-    "Trace": "mm1_planner.trace",
-    "burstiness": "mm1_planner.dispersion",
-    "draw": "mm1_planner.simulation",
-    "draw_tokens": "mm1_planner.llm.planning",
-    "erlang_b": "mm1_planner.models.erlang",
-    "erlang_c": "mm1_planner.models.erlang",
-    "evaluate": "mm1_planner.expression",
-    "llm_answer": "mm1_planner.llm.closed_form",
-    "lognormal_from_percentile": "mm1_planner.service",
+    "Mmpp": "mm1_planner.arrivals",
+    "mmpp_map": "mm1_planner.models.phases",
+    "Needed": "mm1_planner.sensitivity",
+    "parse_arrivals": "mm1_planner.arrivals",
+    "parse_gpu": "mm1_planner.cost",
     "parse_llm_slo": "mm1_planner.llm.planning",
     "parse_service": "mm1_planner.service",
     "parse_slo": "mm1_planner.slo",
+    "parse_slos": "mm1_planner.slo",
+    "Plan": "mm1_planner.planning",
     "plan": "mm1_planner.planning",
+    "plan_gpus": "mm1_planner.cost",
     "plan_llm": "mm1_planner.llm.planning",
+    "Point": "mm1_planner.planning",
+    "poisson_map": "mm1_planner.models.phases",
+    "Priority": "mm1_planner.models.priority",
+    "PriorityClass": "mm1_planner.models.priority",
+    "Rate": "mm1_planner.dispersion",
     "read_trace": "mm1_planner.trace",
+    "Renewal": "mm1_planner.arrivals",
+    "renewal_map": "mm1_planner.models.phases",
+    "Replica": "mm1_planner.llm.iteration",
+    "Sensitivity": "mm1_planner.sensitivity",
+    "Service": "mm1_planner.service",
+    "Sharing": "mm1_planner.models.sharing",
     "simulate": "mm1_planner.simulation",
     "simulate_llm": "mm1_planner.llm.simulation",
+    "Simulation": "mm1_planner.simulation",
+    "Slo": "mm1_planner.slo",
+    "Solution": "mm1_planner.solution",
     "solve": "mm1_planner.solution",
     "stream": "mm1_planner.streams",
     "tabulated": "mm1_planner.llm.iteration",
+    "Trace": "mm1_planner.trace",
+    "two_moment_phases": "mm1_planner.models.phases",
 }
 
 __all__ = [
     "LEVELS",
+    "MAPPH1",
     "METRICS",
     "MG1",
     "MM1",
     "Answer",
+    "Arrivals",
+    "Autocorrelation",
+    "Batching",
     "Burstiness",
     "Constant",
+    "Course",
     "Dispersion",
     "Empirical",
     "ErlangA",
     "Estimate",
     "Exponential",
     "Gamma",
+    "Gpu",
+    "GpuChoice",
+    "Kept",
     "LlmAnswer",
     "LlmPlan",
     "LlmSimulation",
@@ -116,10 +158,18 @@ __all__ = [
     "MGc",
     "MMc",
     "MMcK",
+    "Mmpp",
+    "Needed",
     "Plan",
     "Point",
+    "Priority",
+    "PriorityClass",
+    "Rate",
+    "Renewal",
     "Replica",
+    "Sensitivity",
     "Service",
+    "Sharing",
     "Simulation",
     "Slo",
     "Solution",
@@ -129,20 +179,29 @@ __all__ = [
     "draw_tokens",
     "erlang_b",
     "erlang_c",
+    "erlang_phases",
     "evaluate",
     "llm_answer",
     "lognormal_from_percentile",
+    "mmpp_map",
+    "parse_arrivals",
+    "parse_gpu",
     "parse_llm_slo",
     "parse_service",
     "parse_slo",
+    "parse_slos",
     "plan",
+    "plan_gpus",
     "plan_llm",
+    "poisson_map",
     "read_trace",
+    "renewal_map",
     "simulate",
     "simulate_llm",
     "solve",
     "stream",
     "tabulated",
+    "two_moment_phases",
 ]
 
 

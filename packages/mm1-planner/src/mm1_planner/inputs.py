@@ -52,12 +52,14 @@ def fraction(name: str, value: float) -> float:
     return number
 
 
-def parse_rate_per_s(name: str, text: str | float) -> float:
-    """A rate such as `120`, `120/s` or `7200/min`, per second."""
+def parse_rate_per_s(name: str, text: str | float, *, idle: bool = False) -> float:
+    """A rate such as `120`, `120/s` or `7200/min`, per second; 0 is one where `idle` is allowed."""
     number, unit = _split(name, text, "120, 120/s or 7200/min")
     unit = unit.removeprefix("/").strip()
     if unit and unit not in _PER_SECOND:
         raise BadInput(f"{name} is {text!r}; expected a rate such as 120, 120/s or 7200/min")
+    if idle and number == 0:
+        return 0.0
     return positive(name, number / _PER_SECOND.get(unit, 1.0))
 
 

@@ -1,34 +1,44 @@
-"""The fewest servers that keep a promise, or why none do."""
+"""The fewest servers that keep promises, or why none do."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypedDict
 
 from mfi_command import BadInput
+from mm1_planner.arrivals import Arrivals, parse_arrivals
+from mm1_planner.cost import cost_of
 from mm1_planner.dispersion import Burstiness, burstiness
 from mm1_planner.inputs import not_negative, positive, whole
 from mm1_planner.models.answer import Answer
+from mm1_planner.sensitivity import Sensitivity, sensitivity
 from mm1_planner.service import Service
 from mm1_planner.simulation import FEWEST, MOST, Simulation
-from mm1_planner.sizing import Found, Question, impossible, not_found, search, search_formula, search_poisson
-from mm1_planner.slo import Slo, parse_slo
+from mm1_planner.sizing import (
+    Found,
+    Question,
+    binding,
+    impossible,
+    not_found,
+    search,
+    search_drawn,
+    search_formula,
+)
+from mm1_planner.slo import Slo, parse_slos
 from mm1_planner.trace import Trace, read_trace
-from mm1_planner.workload import Workload, law_without_trace, replayed, service_of_trace
-
-_HOURS_PER_MONTH = 730.0
+from mm1_planner.verdicts import idle_verdict, verdict_of
+from mm1_planner.workload import Limits, Workload, law_without_trace, replayed, service_of_trace
 
 
 class _Asked(TypedDict):
     """The fields of a plan that repeat the question."""
 
     slo: str
-    metric: str
-    limit_s: float
     arrival_rate_per_s: float
+    arrivals: str
     service: str
     mean_service_s: float
     service_scv: float
@@ -47,34 +57,64 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """One promise at the servers planned and with one less; seconds, requests unserved counted as endless.
+
+    Attributes
+    ----------
+    slo, metric, limit_s
+        The promise.
+    analytic_s : float or None
+        By formula, for Poisson arrivals.
+    simulated_s, low_s, high_s : float
+        By the deciding simulation, with its 95 % interval.
+    with_one_less_s : float
+        Likewise with one server less; infinite where that has no steady state.
+    """
+
+    slo: str
+    metric: str
+    limit_s: float
+    analytic_s: float | None
+    simulated_s: float
+    low_s: float
+    high_s: float
+    with_one_less_s: float
+
+
+@dataclass(frozen=True)
 class Plan:
     """How many servers, and the evidence.
 
     Attributes
     ----------
     feasible : bool
-        Whether some number of servers up to `max_servers` keeps the promise.
+        Whether some number of servers up to `max_servers` keeps every promise.
     reason : str or None
         Why none does.
     servers : int or None
         The fewest that do, in simulation.
     slo, metric, limit_s
-        The promise; its metric is a name of `METRICS`.
-    arrival_rate_per_s, service, mean_service_s, service_scv
-        The traffic: rate, name, mean and squared coefficient of variation of the service.
+        The promises, and of the one that is closest to its limit the metric, a name of `METRICS`.
+    arrival_rate_per_s, arrivals, service, mean_service_s, service_scv
+        The traffic: rate, kind of arrivals; name, mean and squared coefficient of variation of the service.
     offered_load : float
         Rate times mean service time: servers busy on average.
     basis : str
-        What decided: `poisson` or `replay`, a simulation; or `formula`, exact where simulation cannot tell.
+        What decided: `poisson`, `arrivals` or `replay`, a simulation; `formula`, exact where simulation
+        cannot tell; or `idle`, without any traffic.
     analytic : Answer or None
         The formula's answer for Poisson arrivals at `servers`.
-    analytic_servers, poisson_servers, replay_servers : int or None
-        The fewest by formula, by simulation of Poisson arrivals, and by replaying the trace.
+    analytic_servers, poisson_servers, arrivals_servers, replay_servers : int or None
+        The fewest by formula, by simulation of Poisson arrivals, of the arrivals asked for, and by
+        replaying the trace.
     simulated, fewer : Simulation or None
-        The deciding simulation at `servers`, which keeps the promise, and at one server less, which does not
-        (None where that has no steady state, or is zero servers).
+        The deciding simulation at `servers`, which keeps the promises, and at one server less, which does
+        not (None where that has no steady state, or is zero servers).
     settled : bool
-        Whether both intervals are known to leave the limit out.
+        Whether intervals say so too.
+    slos : tuple of Kept
+        Each promise with its numbers.
     verdict : str
         All of it in a few sentences.
     burstiness : Burstiness or None
@@ -83,6 +123,8 @@ class Plan:
         `per_server_hour`, `per_hour`, `per_month` (730 h), `per_million_requests`.
     curve : tuple of Point
         The metric around `servers`.
+    sensitivity : Sensitivity or None
+        What more traffic or slower service does to these servers.
     """
 
     feasible: bool
@@ -92,48 +134,57 @@ class Plan:
     metric: str
     limit_s: float
     arrival_rate_per_s: float
+    arrivals: str
     service: str
     mean_service_s: float
     service_scv: float
     offered_load: float
     basis: str
-    analytic: Answer | None
-    analytic_servers: int | None
-    poisson_servers: int | None
-    replay_servers: int | None
-    simulated: Simulation | None
-    fewer: Simulation | None
-    settled: bool
     verdict: str
-    burstiness: Burstiness | None
-    cost: dict[str, float] | None
-    curve: tuple[Point, ...]
+    analytic: Answer | None = None
+    analytic_servers: int | None = None
+    poisson_servers: int | None = None
+    arrivals_servers: int | None = None
+    replay_servers: int | None = None
+    simulated: Simulation | None = None
+    fewer: Simulation | None = None
+    settled: bool = True
+    slos: tuple[Kept, ...] = ()
+    burstiness: Burstiness | None = None
+    cost: dict[str, float] | None = None
+    curve: tuple[Point, ...] = ()
+    sensitivity: Sensitivity | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Plain data with the same names."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        for name in ("analytic", "simulated", "fewer", "burstiness"):
+        for name in ("analytic", "simulated", "fewer", "burstiness", "sensitivity"):
             values[name] = values[name].to_dict() if values[name] is not None else None
-        return values | {"curve": [vars(point) for point in self.curve]}
+        listed = {name: [vars(item) for item in getattr(self, name)] for name in ("curve", "slos")}
+        return values | listed
 
 
 def plan(
     *,
     service: Service | str | float,
-    slo: Slo | str,
+    slo: Slo | str | Sequence[Slo | str],
     arrival_rate_per_s: float | None = None,
+    arrivals: Arrivals | str = "poisson",
     trace: Trace | str | Path | None = None,
     time_column: str | None = None,
+    places: int | None = None,
+    patience_s: float | None = None,
+    min_servers: int = 1,
     max_servers: int = 10_000,
     customers: int | None = None,
     cost_per_server_hour: float | None = None,
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Plan:
-    """The fewest servers that keep a promise, for Poisson arrivals or for recorded ones.
+    """The fewest servers that keep every promise, for a rate of arrivals or for recorded ones.
 
     One server serves one request at a time; one queue, first come first served. For a rate, simulation of
-    Poisson arrivals decides, on the same draws for each number of servers, and runs four times as long while
+    the arrivals decides, on the same draws for each number of servers, and runs four times as long while
     the answer is too close to call (up to 2e6 requests); if it still is and the formula is exact, the
     formula decides. For a trace, the burstiness test decides whether Poisson arrivals may be trusted; where
     not, the trace is replayed. The formula stands beside the simulation in every case.
@@ -143,14 +194,22 @@ def plan(
     service : Service, str or float
         Seconds (mean of an exponential), a law (`exp:0.5`, `det:0.3`, `lognormal:MEAN:CV`,
         `gamma:MEAN:CV`), or an expression over the trace's columns (`0.05 + 0.02*GeneratedTokens`).
-    slo : Slo or str
-        Such as `p99_wait<0.5` or `p99.9_sojourn<2`.
+    slo : Slo, str or a sequence of them
+        Such as `p99_wait<0.5` or `p99.9_sojourn<2`; all of them are kept together.
     arrival_rate_per_s, trace
-        One of the two. A trace is read by `read_trace`, its time column named by `time_column`.
-    max_servers : int
-        Where the search ends.
+        One of the two. A trace is read by `read_trace`, its time column named by `time_column`. A rate of 0
+        is idle and needs `min_servers`.
+    arrivals : Arrivals or str
+        How they come at that rate: see `parse_arrivals` (`poisson`, `gamma:CV`, `mmpp:PEAK:SHARE:SECONDS`).
+    places : int, optional
+        Most requests waiting; one more is turned away. Unlimited by default.
+    patience_s : float, optional
+        Mean time after which a waiting request gives up. Requests turned away or given up count against
+        every promise as if they took for ever.
+    min_servers, max_servers : int
+        Where the search begins and ends.
     customers : int, optional
-        Length of the simulated Poisson runs; automatic by default.
+        Length of the simulated runs; automatic by default.
     cost_per_server_hour : float, optional
         In any currency.
     seed : int
@@ -172,123 +231,169 @@ def plan(
     price = None if cost_per_server_hour is None else not_negative("cost", cost_per_server_hour, largest=1e9)
     if (arrival_rate_per_s is None) == (trace is None):
         raise BadInput("expected an arrival rate or a trace, one of the two")
-    question, replay, bursts = _ask(
-        service, parse_slo(slo), arrival_rate_per_s, trace, time_column, max_servers, customers, seed
+    least = whole("min servers", min_servers)
+    most = whole("max servers", max_servers, least=least)
+    length = None if customers is None else whole("customers", customers, least=FEWEST, largest=MOST)
+    slos, limits = parse_slos(slo), _limits(places, patience_s)
+    if arrival_rate_per_s == 0:
+        return _idle(slos, law_without_trace(service), least, price)
+    asked = (least, most, seed, length, limits)
+    if trace is None:
+        assert arrival_rate_per_s is not None
+        rate = positive("arrival rate", arrival_rate_per_s)
+        question = Question(slos, parse_arrivals(arrivals, rate), law_without_trace(service), *asked)
+        replay, bursts = None, None
+    else:
+        recorded = trace if isinstance(trace, Trace) else read_trace(trace, time_column=time_column)
+        law, times = service_of_trace(service, recorded, seed=seed)
+        traffic = parse_arrivals("poisson", recorded.rate_per_s)
+        question = Question(slos, traffic, law, *asked)
+        replay, bursts = (
+            replayed(recorded, times, seed=seed, limits=limits),
+            burstiness(recorded.arrivals_s),
+        )
+    kind = (
+        arrivals if trace is None and isinstance(arrivals, str) else "trace" if trace is not None else "given"
     )
-    tick(1, 4)
+    tick(1, 5)
     reason = impossible(question)
     if reason is not None:
-        return _infeasible(question, bursts, reason)
+        return _infeasible(question, kind, bursts, reason)
+    return _search(question, kind, replay, bursts, price, tick)
+
+
+def _limits(places: int | None, patience_s: float | None) -> Limits:
+    return Limits(
+        None if places is None else whole("places", places, least=0),
+        None if patience_s is None else positive("patience", patience_s),
+    )
+
+
+def _search(
+    question: Question,
+    kind: str,
+    replay: Workload | None,
+    bursts: Burstiness | None,
+    price: float | None,
+    tick: Callable[[int, int], None],
+) -> Plan:
     by_formula = search_formula(question)
-    by_poisson = search_poisson(question, by_formula or math.floor(question.load) + 1)
-    tick(2, 4)
-    by_replay = search(question, replay, by_poisson.servers or 1) if replay is not None else None
-    tick(3, 4)
-    decided = _decide(question, by_formula, by_poisson, by_replay, bursts)
+    by_poisson = search_drawn(question.with_poisson(), by_formula or math.floor(question.load) + 1)
+    tick(2, 5)
+    guess = by_poisson.servers or 1
+    by_arrivals = None if question.poisson else search_drawn(question, guess)
+    by_replay = None if replay is None else search(question, replay, guess)
+    tick(3, 5)
+    decided, basis = _decide(question, by_formula, by_poisson, by_arrivals, by_replay, bursts)
     if decided.servers is None:
-        return _infeasible(question, bursts, not_found(question, decided))
-    answer = _assemble(question, decided, by_formula, by_poisson, by_replay, bursts, price)
-    tick(4, 4)
+        return _infeasible(question, kind, bursts, not_found(question, decided))
+    servers = decided.servers
+    metric = binding(question.slos, decided.workload, _failing(decided)).metric
+    limit_s = next(slo.limit_s for slo in question.slos if slo.metric == metric)
+    tick(4, 5)
+    counts = {
+        "analytic_servers": by_formula,
+        "poisson_servers": by_poisson.servers,
+        "arrivals_servers": None if by_arrivals is None else by_arrivals.servers,
+        "replay_servers": None if by_replay is None else by_replay.servers,
+    }
+    answer = Plan(
+        feasible=True,
+        reason=None,
+        servers=servers,
+        **_asked(question, kind),
+        metric=metric,
+        limit_s=limit_s,
+        basis=basis,
+        analytic=question.formula(servers),
+        **counts,
+        simulated=decided.workload.at(servers),
+        fewer=decided.one_less,
+        settled=decided.settled(question.slos),
+        slos=tuple(_kept(question, decided, slo) for slo in question.slos),
+        verdict=verdict_of(question, decided, basis, counts, bursts),
+        burstiness=bursts,
+        cost=None if price is None else cost_of(servers, question.rate_per_s, price),
+        curve=_curve(question, decided, Slo(metric, limit_s), by_poisson.servers),
+        sensitivity=sensitivity(question, decided.workload, servers),
+    )
+    tick(5, 5)
     return answer
-
-
-def _ask(
-    service: Service | str | float,
-    slo: Slo,
-    rate: float | None,
-    trace: Trace | str | Path | None,
-    time_column: str | None,
-    max_servers: int,
-    customers: int | None,
-    seed: int,
-) -> tuple[Question, Workload | None, Burstiness | None]:
-    most = whole("max servers", max_servers)
-    length = None if customers is None else whole("customers", customers, least=FEWEST, largest=MOST)
-    if trace is None:
-        assert rate is not None
-        law = law_without_trace(service)
-        return Question(slo, positive("arrival rate", rate), law, most, seed, length), None, None
-    recorded = trace if isinstance(trace, Trace) else read_trace(trace, time_column=time_column)
-    law, times = service_of_trace(service, recorded, seed=seed)
-    replay = replayed(recorded, times, seed=seed)
-    question = Question(slo, recorded.rate_per_s, law, most, seed, length)
-    return question, replay, burstiness(recorded.arrivals_s)
 
 
 def _decide(
     question: Question,
     by_formula: int | None,
     by_poisson: Found,
+    by_arrivals: Found | None,
     by_replay: Found | None,
     bursts: Burstiness | None,
-) -> Found:
+) -> tuple[Found, str]:
     """The replay where the trace is bursty; an exact formula where the simulation cannot tell."""
     if by_replay is not None and bursts is not None and not bursts.poisson:
-        return by_replay
-    if question.exact and by_formula is not None and not by_poisson.settled(question.slo):
-        return Found(by_formula, by_poisson.workload)
-    return by_poisson
+        return by_replay, "replay"
+    if by_arrivals is not None:
+        return by_arrivals, "arrivals"
+    if question.exact and by_formula is not None and not by_poisson.settled(question.slos):
+        return Found(by_formula, by_poisson.workload), "formula"
+    return by_poisson, "poisson"
 
 
-def _assemble(
-    question: Question,
-    decided: Found,
-    by_formula: int | None,
-    by_poisson: Found,
-    by_replay: Found | None,
-    bursts: Burstiness | None,
-    price: float | None,
-) -> Plan:
+def _failing(decided: Found) -> int:
+    """One server less where that can be tried: there the promise that binds is missed."""
+    servers = decided.servers or 1
+    return servers - 1 if decided.one_less is not None else servers
+
+
+def _kept(question: Question, decided: Found, slo: Slo) -> Kept:
     servers = decided.servers
     assert servers is not None
-    basis = "replay" if decided is by_replay else "poisson" if decided is by_poisson else "formula"
-    return Plan(
-        feasible=True,
-        reason=None,
-        servers=servers,
-        **_asked(question),
-        basis=basis,
-        analytic=question.formula(servers),
-        analytic_servers=by_formula,
-        poisson_servers=by_poisson.servers,
-        replay_servers=by_replay.servers if by_replay is not None else None,
-        simulated=decided.workload.at(servers),
-        fewer=decided.one_less,
-        settled=decided.settled(question.slo),
-        verdict=_verdict(question, decided, by_formula, by_poisson, by_replay, bursts),
-        burstiness=bursts,
-        cost=_cost(servers, question.rate_per_s, price),
-        curve=_curve(question, decided, by_poisson.servers),
-    )
+    estimate = decided.workload.estimate(servers, slo)
+    less = math.inf if decided.one_less is None else decided.workload.estimate(servers - 1, slo).value
+    formula = None if question.limits else float(getattr(question.formula(servers), slo.metric))
+    return Kept(str(slo), slo.metric, slo.limit_s, formula, estimate.value, *estimate.interval(), less)
 
 
-def _infeasible(question: Question, bursts: Burstiness | None, reason: str) -> Plan:
+def _infeasible(question: Question, kind: str, bursts: Burstiness | None, reason: str) -> Plan:
     return Plan(
         feasible=False,
         reason=reason,
         servers=None,
-        **_asked(question),
-        basis="poisson" if bursts is None or bursts.poisson else "replay",
-        analytic=None,
-        analytic_servers=None,
-        poisson_servers=None,
-        replay_servers=None,
-        simulated=None,
-        fewer=None,
-        settled=True,
+        **_asked(question, kind),
+        metric=question.slos[0].metric,
+        limit_s=question.slos[0].limit_s,
+        basis="replay" if bursts is not None and not bursts.poisson else "poisson",
         verdict=f"INFEASIBLE: {reason}",
         burstiness=bursts,
-        cost=None,
-        curve=(),
     )
 
 
-def _asked(question: Question) -> _Asked:
+def _idle(slos: tuple[Slo, ...], law: Service, least: int, price: float | None) -> Plan:
+    """No traffic keeps every promise: the smallest number allowed is the answer, not 0/0."""
+    return Plan(
+        feasible=True,
+        reason=None,
+        servers=least,
+        slo=", ".join(map(str, slos)),
+        metric=slos[0].metric,
+        limit_s=slos[0].limit_s,
+        arrival_rate_per_s=0.0,
+        arrivals="none",
+        service=law.name,
+        mean_service_s=law.mean_s,
+        service_scv=law.scv,
+        offered_load=0.0,
+        basis="idle",
+        verdict=idle_verdict(least),
+        cost=None if price is None else cost_of(least, 0.0, price),
+    )
+
+
+def _asked(question: Question, kind: str) -> _Asked:
     return {
-        "slo": str(question.slo),
-        "metric": question.slo.metric,
-        "limit_s": question.slo.limit_s,
+        "slo": ", ".join(map(str, question.slos)),
         "arrival_rate_per_s": question.rate_per_s,
+        "arrivals": kind,
         "service": question.law.name,
         "mean_service_s": question.law.mean_s,
         "service_scv": question.law.scv,
@@ -296,69 +401,14 @@ def _asked(question: Question) -> _Asked:
     }
 
 
-def _verdict(
-    question: Question,
-    decided: Found,
-    by_formula: int | None,
-    by_poisson: Found,
-    by_replay: Found | None,
-    bursts: Burstiness | None,
-) -> str:
-    servers, metric = decided.servers, question.slo.metric
-    assert servers is not None
-    parts = [f"{_servers(servers)}: {metric} is {_with_interval(decided.workload.at(servers), metric)}"]
-    if decided.one_less is not None:
-        parts.append(f"{_servers(servers - 1)}: {_with_interval(decided.one_less, metric)}")
-    elif servers > 1:
-        parts.append(f"{_servers(servers - 1)}: unstable, load {question.load / (servers - 1):.4g}")
-    if decided is not by_poisson and decided is not by_replay:
-        parts.append("too close for simulation to tell, the exact formula decides")
-    elif not decided.settled(question.slo):
-        parts.append(
-            "not settled: an interval holds the limit or is not known, one server more or less may be right"
-        )
-    asked_for = f"the formula ({question.formula(servers).method}) asks for {by_formula}"
-    if by_replay is not None:
-        asked_for += (
-            f", simulated Poisson arrivals for {by_poisson.servers}, the replay for {by_replay.servers}"
-        )
-    parts.append(asked_for)
-    if bursts is not None:
-        parts.append(bursts.verdict)
-    return "; ".join(parts)
-
-
-def _servers(count: int) -> str:
-    return f"{count} server" if count == 1 else f"{count} servers"
-
-
-def _with_interval(run: Simulation, metric: str) -> str:
-    low, high = run.estimates[metric].interval()
-    known = f" (95 % interval {low:.4g} to {high:.4g})" if math.isfinite(low) else ""
-    return f"{run.estimates[metric].value:.4g} s{known}"
-
-
-def _cost(servers: int, rate_per_s: float, price: float | None) -> dict[str, float] | None:
-    if price is None:
-        return None
-    return {
-        "per_server_hour": price,
-        "per_hour": servers * price,
-        "per_month": servers * price * _HOURS_PER_MONTH,
-        "per_million_requests": servers * price / (rate_per_s * 3600) * 1e6,
-    }
-
-
-def _curve(question: Question, decided: Found, poisson_servers: int | None) -> tuple[Point, ...]:
-    servers, metric = decided.servers, question.slo.metric
+def _curve(question: Question, decided: Found, slo: Slo, poisson_servers: int | None) -> tuple[Point, ...]:
+    servers, workload = decided.servers, decided.workload
     assert servers is not None
     reach = max(3, servers // 8)
     around = set(range(servers - reach, servers + reach + 1, max(1, reach // 3)))
     around |= {servers - 1, servers, servers + 1, poisson_servers or servers}
     points = []
-    for count in sorted(n for n in around if n >= decided.workload.fewest_servers):
-        estimate = decided.workload.at(count).estimates[metric]
-        points.append(
-            Point(count, question.value(question.formula(count)), estimate.value, *estimate.interval())
-        )
+    for count in sorted(n for n in around if n >= workload.fewest_servers):
+        estimate, formula = workload.estimate(count, slo), question.formula(count)
+        points.append(Point(count, float(getattr(formula, slo.metric)), estimate.value, *estimate.interval()))
     return tuple(points)

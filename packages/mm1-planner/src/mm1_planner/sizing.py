@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mm1_planner.arrivals import Arrivals, Renewal, poisson
 from mm1_planner.models.answer import Answer
 from mm1_planner.models.choice import answer_of
 from mm1_planner.search import fewest
 from mm1_planner.service import Constant, Exponential, Service
 from mm1_planner.simulation import Simulation, customers_needed
 from mm1_planner.slo import Slo
-from mm1_planner.workload import Workload, drawn
+from mm1_planner.workload import Limits, Workload, drawn
 
 _FIRST_LENGTH, _LAST_LENGTH = 500_000, 2_000_000
 
@@ -22,39 +23,50 @@ _FIRST_LENGTH, _LAST_LENGTH = 500_000, 2_000_000
 class Question:
     """What is asked, parsed."""
 
-    slo: Slo
-    rate_per_s: float
+    slos: tuple[Slo, ...]
+    traffic: Arrivals
     law: Service
+    least: int
     most: int
     seed: int
     customers: int | None
+    limits: Limits
+
+    @property
+    def rate_per_s(self) -> float:
+        """Arrivals per second."""
+        return self.traffic.rate_per_s
+
+    @property
+    def poisson(self) -> bool:
+        """Whether the arrivals asked for are Poisson."""
+        return isinstance(self.traffic, Renewal) and isinstance(self.traffic.gap, Exponential)
 
     @property
     def exact(self) -> bool:
         """Whether the formula is exact for any number of servers."""
-        return isinstance(self.law, Exponential | Constant)
+        return self.poisson and not self.limits and isinstance(self.law, Exponential | Constant)
 
     def formula(self, servers: int) -> Answer:
         """The formula's answer for Poisson arrivals: exact for exponential and constant service."""
         return answer_of(self.rate_per_s, self.law, servers)
 
-    def value(self, answer: Answer) -> float:
-        """The promised metric of an answer, seconds."""
-        return float(getattr(answer, self.slo.metric))
+    def with_poisson(self) -> Question:
+        """The same question for Poisson arrivals of the same rate."""
+        return replace(self, traffic=poisson(self.rate_per_s))
 
     @property
     def load(self) -> float:
         """Servers busy on average."""
         return self.rate_per_s * self.law.mean_s
 
-    @property
-    def law_alone_s(self) -> float:
+    def alone_s(self, slo: Slo) -> float:
         """The promised metric with no wait at all: what endless servers would reach."""
-        if not self.slo.includes_service:
+        if not slo.includes_service:
             return 0.0
-        if self.slo.level is None:
+        if slo.level is None:
             return self.law.mean_s
-        return float(self.law.quantile(np.array([self.slo.level]))[0])
+        return float(self.law.quantile(np.array([slo.level]))[0])
 
 
 @dataclass(frozen=True)
@@ -70,26 +82,35 @@ class Found:
         less = (self.servers or 0) - 1
         return self.workload.at(less) if less >= self.workload.fewest_servers else None
 
-    def settled(self, slo: Slo) -> bool:
-        """Whether the intervals at the answer and at one less are both known to leave the limit out."""
+    def settled(self, slos: tuple[Slo, ...]) -> bool:
+        """Whether intervals say that each promise holds at the answer and that one fails with one less."""
         if self.servers is None:
             return True
-        tried = [self.workload.at(self.servers), self.one_less]
-        intervals = [run.estimates[slo.metric].interval() for run in tried if run is not None]
+        here = [(self.workload.estimate(self.servers, slo).interval()[1], slo) for slo in slos]
         # Asked this way, an interval that is not known (NaN) does not settle anything.
-        return all(slo.limit_s < low or high < slo.limit_s for low, high in intervals)
+        if not all(high < slo.limit_s for high, slo in here):
+            return False
+        if self.one_less is None:
+            return True
+        return any(slo.limit_s < self.workload.estimate(self.servers - 1, slo).interval()[0] for slo in slos)
+
+
+def binding(slos: tuple[Slo, ...], workload: Workload, servers: int) -> Slo:
+    """The promise that is closest to its limit, or furthest beyond it."""
+    return max(slos, key=lambda slo: workload.estimate(servers, slo).value / slo.limit_s)
 
 
 def impossible(question: Question) -> str | None:
-    """Why no number of servers can keep the promise, known before any search."""
-    alone = question.law_alone_s
-    if alone >= question.slo.limit_s:
-        name = question.slo.metric.partition("_")[0]
-        return (
-            f"the {name} of the service alone is {alone:.4g} s, the limit is {question.slo.limit_s:g} s: "
-            "no number of servers helps, shorten the service"
-        )
-    if question.load >= question.most:
+    """Why no number of servers can keep a promise, known before any search."""
+    for slo in question.slos:
+        alone = question.alone_s(slo)
+        if alone >= slo.limit_s:
+            name = slo.metric.partition("_")[0]
+            return (
+                f"the {name} of the service alone is {alone:.4g} s, the limit is {slo.limit_s:g} s: "
+                "no number of servers helps, shorten the service"
+            )
+    if question.load >= question.most and not question.limits:
         return (
             f"the work alone keeps {question.load:.6g} servers busy, the most allowed is {question.most}: "
             "raise --max-servers or shed load"
@@ -99,43 +120,51 @@ def impossible(question: Question) -> str | None:
 
 def not_found(question: Question, found: Found) -> str:
     """Why a search ended without an answer."""
-    value = found.workload.at(question.most).estimates[question.slo.metric].value
-    return (
-        f"with the {question.most} servers allowed {question.slo.metric} is still {value:.4g} s in simulation"
+    worst = binding(question.slos, found.workload, question.most)
+    value = found.workload.estimate(question.most, worst).value
+    still = (
+        f"still {value:.4g} s" if math.isfinite(value) else "still endless, since too many leave unserved,"
     )
+    return f"with the {question.most} servers allowed {worst.metric} is {still} in simulation"
 
 
 def search_formula(question: Question) -> int | None:
-    """The fewest servers by the formula."""
+    """The fewest servers by the formula; None where it does not count requests that leave unserved."""
+    if question.limits:
+        return None
     low = math.floor(question.load) + 1
-    guess = low + math.isqrt(low)
-    limit = question.slo.limit_s
-    return fewest(
-        lambda n: question.value(question.formula(n)) < limit, low=low, guess=guess, most=question.most
-    )
+
+    def keeps(servers: int) -> bool:
+        answer = question.formula(servers)
+        return all(getattr(answer, slo.metric) < slo.limit_s for slo in question.slos)
+
+    least = max(low, question.least)
+    return fewest(keeps, low=least, guess=low + math.isqrt(low), most=question.most)
 
 
 def search(question: Question, workload: Workload, guess: int) -> Found:
     """The fewest servers in simulation; waits shrink with every server, customer by customer."""
-    metric, limit = question.slo.metric, question.slo.limit_s
     servers = fewest(
-        lambda n: workload.at(n).estimates[metric].value < limit,
-        low=workload.fewest_servers,
+        lambda n: workload.keeps(n, question.slos),
+        low=max(workload.fewest_servers, question.least),
         guess=guess,
         most=question.most,
     )
     return Found(servers, workload)
 
 
-def search_poisson(question: Question, guess: int) -> Found:
-    """The fewest servers for simulated Poisson arrivals, in runs long enough to tell."""
+def search_drawn(question: Question, guess: int) -> Found:
+    """The fewest servers for simulated arrivals, in runs long enough to tell."""
     length = question.customers
     if length is None:
         needed = customers_needed(question.load / guess, guess, question.law.scv)
         length = min(needed, _FIRST_LENGTH)
-    found = search(question, drawn(question.rate_per_s, question.law, length, seed=question.seed), guess)
-    while question.customers is None and length < _LAST_LENGTH and not found.settled(question.slo):
+    found = search(question, _workload(question, length), guess)
+    while question.customers is None and length < _LAST_LENGTH and not found.settled(question.slos):
         length = min(4 * length, _LAST_LENGTH)
-        workload = drawn(question.rate_per_s, question.law, length, seed=question.seed)
-        found = search(question, workload, found.servers or guess)
+        found = search(question, _workload(question, length), found.servers or guess)
     return found
+
+
+def _workload(question: Question, customers: int) -> Workload:
+    return drawn(question.traffic, question.law, customers, seed=question.seed, limits=question.limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mfi_command import BadInput
@@ -56,7 +57,36 @@ def parse_slo(text: str | Slo) -> Slo:
     """
     if isinstance(text, Slo):
         return text
+    if any(f"_{what}" in text for what in ("ttft", "itl", "tpot", "e2e")):
+        raise BadInput(
+            f"SLO {text!r} is of a server that batches tokens: give the service as "
+            "llm:alpha=12ms,beta=100us,delta=30us, or use `mm1-planner llm`"
+        )
     return Slo(*read_promise(text, ("wait", "sojourn"), "p99_wait<0.5 or mean_sojourn<350ms"))
+
+
+def parse_slos(text: str | Slo | Sequence[str | Slo]) -> tuple[Slo, ...]:
+    """Several SLOs, to be kept together; commas in a text divide them.
+
+    Raises
+    ------
+    BadInput
+        If there is none, one is not understood, or a metric is promised twice.
+
+    Examples
+    --------
+    >>> [slo.metric for slo in parse_slos("p99_wait<0.5, mean_sojourn<1")]
+    ['p99_wait_s', 'mean_sojourn_s']
+    """
+    items = text.split(",") if isinstance(text, str) else [text] if isinstance(text, Slo) else list(text)
+    slos = tuple(
+        parse_slo(part) for item in items for part in (item.split(",") if isinstance(item, str) else [item])
+    )
+    if not slos:
+        raise BadInput("no promise to keep: give at least one SLO such as p99_wait<0.5")
+    if len({slo.metric for slo in slos}) < len(slos):
+        raise BadInput("two limits for one metric: keep the lower one")
+    return slos
 
 
 def read_promise(text: str, quantities: tuple[str, ...], examples: str) -> tuple[str, float]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 from mfi_command.cli import Table
+from mm1_planner.cost import GpuChoice
 from mm1_planner.intervals import Estimate
 from mm1_planner.llm.planning import LlmPlan
 from mm1_planner.models.answer import METRICS
 from mm1_planner.planning import Plan
+from mm1_planner.sensitivity import Sensitivity
 from mm1_planner.simulation import Simulation
 from mm1_planner.solution import Solution
 
@@ -44,21 +46,70 @@ def simulation_notes(run: Simulation) -> list[str]:
 
 
 def plan_tables(plan: Plan) -> list[Table]:
-    """The answer, then the metric around it."""
+    """The answer, each promise, the metric around it, and what more traffic would need."""
     if not plan.feasible:
         return []
     cost = plan.cost or {}
-    choice: list[object] = [plan.servers, plan.slo, plan.offered_load, plan.analytic_servers]
+    columns = ["servers", "load", "formula", "Poisson", "as given", "replay", "cost/h", "cost/1e6 requests"]
+    choice: list[object] = [plan.servers, plan.offered_load, plan.analytic_servers, plan.poisson_servers]
     choice += [
-        plan.poisson_servers,
+        plan.arrivals_servers,
         plan.replay_servers,
         cost.get("per_hour"),
         cost.get("per_million_requests"),
     ]
-    columns = ["servers", "promise", "load", "formula", "Poisson", "replay", "cost/h", "cost/1e6 requests"]
-    points = [[p.servers, p.analytic_s, p.simulated_s, *_finite(p.low_s, p.high_s)] for p in plan.curve]
-    around = ["servers", "formula (s)", "simulated (s)", "95 % low", "95 % high"]
-    return [Table("Plan", columns, [choice]), Table(f"{plan.metric} around it", around, points)]
+    tables = [Table("Plan", columns, [choice])]
+    if plan.slos:
+        rows = [
+            [
+                kept.slo,
+                *_or_endless(kept.analytic_s, kept.simulated_s),
+                *_finite(kept.low_s, kept.high_s),
+                *_or_endless(kept.with_one_less_s),
+            ]
+            for kept in plan.slos
+        ]
+        names = ["promise", "formula (s)", "simulated (s)", "95 % low", "95 % high", "with one less (s)"]
+        tables.append(Table(f"{plan.servers} servers", names, rows))
+    if plan.curve:
+        points = [
+            [p.servers, *_or_endless(p.analytic_s, p.simulated_s), *_finite(p.low_s, p.high_s)]
+            for p in plan.curve
+        ]
+        around = ["servers", "formula (s)", "simulated (s)", "95 % low", "95 % high"]
+        tables.append(Table(f"{plan.metric} around it", around, points))
+    if plan.sensitivity is not None:
+        tables.append(_sensitivity_table(plan.sensitivity, plan.servers))
+    return tables
+
+
+def _sensitivity_table(found: Sensitivity, servers: int | None) -> Table:
+    """The promise closest to its limit, over that limit, when an input is off by a factor."""
+    needed = {each.factor: each.servers for each in found.needed}
+    rows: list[list[object]] = [
+        [rate.factor, *_or_endless(rate.of_limit, service.of_limit), needed.get(rate.factor)]
+        for rate, service in zip(found.rate, found.service, strict=True)
+    ]
+    title = f"If traffic or service is off: {servers} servers hold up to {found.headroom:.3g} times the rate"
+    return Table(title, ["factor", "traffic: of limit", "service: of limit", "servers by formula"], rows)
+
+
+def gpu_table(choice: GpuChoice) -> Table:
+    """Kinds of servers, the cheapest first."""
+    rows: list[list[object]] = [
+        [
+            gpu.name,
+            gpu.service,
+            gpu.price_per_hour,
+            plan.servers,
+            (plan.cost or {}).get("per_hour"),
+            plan.reason,
+        ]
+        for gpu, plan in choice.plans
+    ]
+    return Table(
+        "By GPU, the cheapest first", ["GPU", "service", "price/h", "servers", "cost/h", "why not"], rows
+    )
 
 
 def llm_tables(plan: LlmPlan) -> list[Table]:
@@ -87,6 +138,10 @@ def llm_tables(plan: LlmPlan) -> list[Table]:
 
 def _interval(estimate: Estimate) -> list[object]:
     return [estimate.value, *_finite(*estimate.interval())]
+
+
+def _or_endless(*numbers: float | None) -> list[object]:
+    return ["endless" if number is not None and math.isinf(number) else number for number in numbers]
 
 
 def _finite(*numbers: float) -> list[object]:
