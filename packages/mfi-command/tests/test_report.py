@@ -7,7 +7,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from mfi_command.report import cell, plain
+from mfi_command import render
+from mfi_command.report import Report, cell, plain
 
 
 class Scalar:
@@ -43,3 +44,11 @@ def test_plain_refuses_what_has_no_form():
 )
 def test_cell(value, text):
     assert cell(value) == text
+
+
+def test_a_command_with_its_own_page_writes_that(tmp_path):
+    target = tmp_path / "answer.html"
+    render.write(target, "title", Report({}, page=lambda: "<!doctype html><p>own page</p>"), {})
+    assert target.read_text() == "<!doctype html><p>own page</p>"
+    render.write(target, "title", Report({}), {})
+    assert "<h1>title</h1>" in target.read_text()

@@ -145,7 +145,7 @@ def write(path: Path, title: str, report: Report, payload: Mapping[str, object])
     elif form == ".md":
         data = to_markdown(title, report).encode()
     else:
-        data = to_html(title, report, payload).encode()
+        data = (report.page() if report.page is not None else to_html(title, report, payload)).encode()
     with atomic_file(path) as temporary:
         temporary.write_bytes(data)
 

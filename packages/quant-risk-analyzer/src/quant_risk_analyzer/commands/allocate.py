@@ -11,32 +11,55 @@ from quant_risk_analyzer.commands.application import Calibration, Formats, Group
 from quant_risk_analyzer.commands.rating import rated
 
 
-@command(app, examples=["quant-risk-analyzer allocate reference --average-bits 4.5"])
+@command(
+    app,
+    examples=[
+        "quant-risk-analyzer allocate reference --average-bits 4.5",
+        "quant-risk-analyzer allocate reference --max-loss 0.05",
+    ],
+)
 def allocate(
     model: Model,
-    average_bits: Annotated[float, typer.Option(min=0, help="Bits per weight, scales included.")],
+    average_bits: Annotated[
+        float | None, typer.Option(min=0, help="Budget per weight, scales included.")
+    ] = None,
+    total_bytes: Annotated[
+        float | None, typer.Option(min=0, help="Budget of all rated layers, in bytes.")
+    ] = None,
+    max_loss: Annotated[
+        float | None, typer.Option(min=0, help="In place of a budget: the most summed risk, nats per token.")
+    ] = None,
     formats: Formats = "int3,int4,int5,int6,int8",
     calibration: Calibration = None,
     granularity: GroupSize = "channel",
     layers: Layers = "*",
     tokens: Tokens = 4096,
     fused: Annotated[
-        bool, typer.Option(help="One format for q, k, v of a block and for gate, up: runtimes fuse them.")
+        bool,
+        typer.Option(
+            help="One format for q, k, v of a block, for gate, up, and for its experts: runtimes fuse."
+        ),
     ] = True,
     seed: Seed = 0,
 ) -> Report:
-    """Choose a format for each layer under a budget of bits."""
+    """Choose a format for each layer under a budget of bits, bytes or loss."""
+    from mfi_command import BadInput
     from quant_risk_analyzer.allocation import allocate as compute
 
+    if [average_bits, total_bytes, max_loss].count(None) != 2:
+        raise BadInput("expected exactly one of --average-bits, --total-bytes and --max-loss")
     report = rated(model, formats, calibration, granularity, layers, tokens, None, seed)
-    found = compute(report, average_bits=average_bits, fused=fused)
+    found = compute(
+        report, average_bits=average_bits, total_bytes=total_bytes, max_loss=max_loss, fused=fused
+    )
     rows = [[layer.name, found.assignment[layer.name]] for layer in report.layers]
+    least = f"{found.lower_bound:.3g} {'bytes' if max_loss is not None else 'nats per token'}"
     return Report(
         fields=found.to_dict(),
         tables=[Table("Format of each layer", ["layer", "format"], rows)],
         notes=[
-            f"{found.average_bits:.3f} bits per weight with scales; predicted rise of the loss "
-            f"{found.predicted_loss_increase:.3g} nats per token; nothing within the budget is below "
-            f"{found.lower_bound:.3g}."
+            f"{found.average_bits:.3f} bits per weight, {found.total_bytes:.0f} bytes with scales; predicted "
+            f"rise of the loss {found.predicted_loss_increase:.3g} nats per token; nothing within it is "
+            f"below {least}{'' if found.optimal else ' (the solver ran out of time)'}."
         ],
     )

@@ -28,3 +28,12 @@ Calibration = Annotated[
     ),
 ]
 Tokens = Annotated[int, typer.Option(min=64, help="Tokens to run: more narrow the interval.")]
+Safe = Annotated[float, typer.Option(help="Grade A below this risk, nats per token.")]
+Risky = Annotated[float, typer.Option(help="Grade C above this risk, nats per token.")]
+By = Annotated[
+    str,
+    typer.Option(help="Grade by risk, or by rank: the chance to be in the worst tenth of the layers."),
+]
+FailOn = Annotated[
+    str | None, typer.Option(help="Exit with 1 when a layer has this grade or a worse one: B or C.")
+]
