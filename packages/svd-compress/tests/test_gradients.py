@@ -59,7 +59,8 @@ def test_gradient_moments_are_means_of_outer_products(model, parts):
         backward(model, part, [name], lambda _, x, g: collected.append(g), seed=3 + number)
     G = torch.cat(collected).double().numpy()
     ours = moments(model, parts, [name], seed=3)[name].gradients
-    np.testing.assert_allclose(ours, G.T @ G / len(G), rtol=1e-9, atol=1e-15)
+    # Kept in float32.
+    np.testing.assert_allclose(ours, G.T @ G / len(G), rtol=1e-5, atol=1e-9 * np.abs(G).max() ** 2)
 
 
 def test_the_model_is_left_as_it_was(model, parts):

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from mfi_command import BadInput
 from svd_compress import whitened_approx
-from svd_compress.preparation import balanced
 from svd_compress.whitening import square_root, whitened_factors
 
 INPUTS = ["full", "dead", "duplicate", "few tokens", "outlier", "zero"]
@@ -116,22 +115,3 @@ def test_torch_weights_give_torch_factors():
 def test_bad_input(gram, rank, message):
     with pytest.raises(BadInput, match=message):
         whitened_approx(layer(0, "full")[0], gram, rank)
-
-
-def test_balanced_factors_have_the_same_product_and_fit_16_bits():
-    W, X = layer(6, "outlier")
-    gradients = 1e-10 * np.diag(np.geomspace(1, 1e-6, 12))
-    factors = whitened_factors(W, X @ X.T, output_gram=gradients, floor=1e-8)
-    left, right = balanced(factors, 7)
-    np.testing.assert_allclose(left @ right, factors.left[:, :7] @ factors.right[:7], atol=1e-9)
-    np.testing.assert_allclose(np.linalg.norm(left, axis=0), np.linalg.norm(right, axis=1), rtol=1e-12)
-    half = left.astype(np.float16).astype(float) @ right.astype(np.float16).astype(float)
-    assert np.linalg.norm(half - left @ right) <= 2e-3 * np.linalg.norm(left) * np.linalg.norm(right)
-    assert np.isfinite(np.concatenate([left.ravel(), right.ravel()]).astype(np.float16)).all()
-
-
-def test_balanced_factors_of_a_layer_of_zeros_are_zero():
-    factors = whitened_factors(np.zeros((4, 3)), np.eye(3), output_gram=np.eye(4))
-    left, right = balanced(factors, 2)
-    assert np.isfinite(left).all()
-    assert (left @ right == 0).all()

@@ -4,8 +4,8 @@ Importing this package loads numpy and no torch; functions that run a model impo
 """
 
 from svd_compress.compression import compress
-from svd_compress.folder import load_compressed
 from svd_compress.lowrank import LowRank, break_even_rank, low_rank_approx
+from svd_compress.reloading import load_compressed
 from svd_compress.results import CompressedLayer, Compression
 from svd_compress.spectra import Spectrum, spectrum
 from svd_compress.triage import LayerVerdict, compressibility

@@ -5,18 +5,47 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from mfi_command import BadInput
 from svd_compress.matrices import Float64
 
 
+# "two": left (m, r) and right (r, n). "pivoted": without the r x r block that can be made the identity.
+Layout = Literal["two", "pivoted"]
+
+
+def stored(shape: tuple[int, int], rank: int, layout: Layout) -> int:
+    """Numbers that a layer of this shape holds at this rank."""
+    m, n = shape
+    return rank * (m + n - (rank if layout == "pivoted" else 0))
+
+
 @dataclass(frozen=True)
 class Option:
-    """One way to store a layer: `rank` None is the layer as it is. `loss` is predicted, in nats per token."""
+    """One way to store a layer.
+
+    Attributes
+    ----------
+    rank
+        None is the layer as it is.
+    parameters
+        Numbers that it holds.
+    loss
+        Predicted rise of the loss, nats per token.
+    latency_s
+        Measured on this device, None where nothing was measured.
+    """
 
     rank: int | None
     parameters: int
     loss: float
+    latency_s: float | None = None
+
+    def stored_bytes(self, itemsize: int, layout: Layout) -> int:
+        """Bytes on disk and in memory; a pivoted layer has four for the number of each pivot besides."""
+        pivots = 4 * self.rank if self.rank is not None and layout == "pivoted" else 0
+        return self.parameters * itemsize + pivots
 
 
 @dataclass(frozen=True)
@@ -29,7 +58,12 @@ class Plan:
 
 
 def options(
-    shape: tuple[int, int], losses: Float64, *, multiple: int = 8, min_saving: float = 0.2
+    shape: tuple[int, int],
+    losses: Float64,
+    *,
+    multiple: int = 8,
+    min_saving: float = 0.2,
+    layout: Layout = "two",
 ) -> list[Option]:
     """The ranks a layer may take, multiples of `multiple` that save at least `min_saving`, and dense.
 
@@ -44,12 +78,15 @@ def options(
     min_saving
         Share of the layer's parameters that a rank must save, in [0, 1). Just below the break-even rank
         two thin products read as much as one dense one and are started twice.
+    layout
+        How the factors are stored.
     """
     m, n = shape
+    ranks = range(multiple, len(losses), multiple)
+    sizes = {rank: stored(shape, rank, layout) for rank in ranks}
     # Strictly fewer numbers than dense, also with min_saving=0.
-    largest = min(int((1 - min_saving) * m * n / (m + n)), (m * n - 1) // (m + n), len(losses) - 1)
-    ranks = range(multiple, largest + 1, multiple)
-    return [Option(r, r * (m + n), float(losses[r])) for r in ranks] + [Option(None, m * n, 0.0)]
+    fine = [r for r, size in sizes.items() if size < m * n and size <= (1 - min_saving) * m * n]
+    return [Option(r, sizes[r], float(losses[r])) for r in fine] + [Option(None, m * n, 0.0)]
 
 
 def frontier(layers: Mapping[str, Sequence[Option]]) -> list[Plan]:

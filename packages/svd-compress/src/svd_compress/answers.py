@@ -3,27 +3,58 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from svd_compress.allocation import Plan
+from svd_compress.allocation import Plan, stored
 from svd_compress.bench import Bench
 from svd_compress.evaluation import Losses, Rise
-from svd_compress.folder import stored_dtype
+from svd_compress.folder import Factors, dense_bytes, own_tensors
 from svd_compress.lowrank import break_even_rank
 from svd_compress.results import CompressedLayer, Compression
+from svd_compress.timing import Interval
+
+if TYPE_CHECKING:
+    from checkpoint_lens import Checkpoint
+
+# (shape, rank) to the measured speed-up.
+Speeds = Mapping[tuple[tuple[int, int], int], Interval]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a plan was turned into and what was measured of it; `rise` is None where nothing was tried."""
+
+    plan: Plan
+    factors: Mapping[str, Factors]
+    rise: Rise | None
+    refined: bool = False
+    healed_minutes: float = 0.0
 
 
 def answer(
-    bench: Bench, before: Losses, plan: Plan, rise: Rise | None, *, budget: float | None
+    bench: Bench,
+    before: Losses,
+    proof: Proof,
+    other: Rise | None,
+    *,
+    budget: float | None,
+    speeds: Speeds,
+    faster_at: int,
 ) -> Compression:
     """The answer of `compress`, before anything is written."""
-    layers = tuple(_layer(bench, name, rank) for name, rank in plan.ranks.items())
+    plan, rise = proof.plan, proof.rise
+    layers = tuple(_layer(bench, name, rank, speeds) for name, rank in plan.ranks.items())
     factored = sum(math.prod(layer.shape) for layer in layers if layer.rank is not None)
     selected = bench.plans[0].parameters
     saved = selected - plan.parameters
-    whole = sum(math.prod(info.shape) for info in bench.checkpoint.tensors.values())
+    infos = bench.checkpoint.tensors
+    whole = sum(math.prod(infos[name].shape) for name in own_tensors(bench.checkpoint))
     return Compression(
         feasible=factored > 0,
         reason=_found(saved / selected, layers, rise) if factored else _nothing(bench, rise, budget),
+        form=bench.layout,
         kept=plan.parameters / selected,
         kept_compressed_layers=1 - saved / factored if factored else None,
         kept_model=1 - saved / whole,
@@ -32,25 +63,31 @@ def answer(
         rise=rise.rise if rise else None,
         rise_low=rise.low if rise else None,
         rise_high=rise.high if rise else None,
-        bytes_before=_dense_bytes(bench),
+        other_domain=other,
+        bytes_before=dense_bytes(bench.checkpoint),
         bytes_after=None,
         layers=layers,
+        refined=proof.refined,
+        healed_minutes=proof.healed_minutes,
+        faster_at=faster_at,
         evaluation_tokens=int(before.tokens.sum()),
+        warnings=source_warnings(bench.checkpoint),
         output=None,
     )
 
 
-def _layer(bench: Bench, name: str, rank: int | None) -> CompressedLayer:
-    shape = bench.prepared[name].shape
-    m, n = shape
+def _layer(bench: Bench, name: str, rank: int | None, speeds: Speeds) -> CompressedLayer:
+    layer = bench.prepared[name]
+    m, n = layer.shape
     return CompressedLayer(
         name=name,
-        shape=shape,
+        shape=layer.shape,
         break_even_rank=break_even_rank(m, n),
         rank=rank,
-        kept=1.0 if rank is None else rank * (m + n) / (m * n),
-        predicted_loss_rise=0.0 if rank is None else float(bench.prepared[name].losses[rank]),
+        kept=1.0 if rank is None else stored(layer.shape, rank, bench.layout) / (m * n),
+        predicted_loss_rise=0.0 if rank is None else float(layer.losses[rank]),
         verdict="leave dense" if rank is None else f"compress to rank {rank}",
+        speed_up=None if rank is None else speeds.get((layer.shape, rank)),
     )
 
 
@@ -66,9 +103,12 @@ def _found(saved: float, layers: tuple[CompressedLayer, ...], rise: Rise | None)
 
 def _nothing(bench: Bench, rise: Rise | None, budget: float | None) -> str:
     if len(bench.plans) == 1:
-        return "every layer is left dense: no allowed rank below break-even saves enough"
+        return (
+            "every layer is left dense: no allowed rank saves enough, or none was measured to be faster "
+            "than the dense layer"
+        )
     if budget is None:
-        return "every layer is left dense: no allowed rank below break-even keeps the energy asked for"
+        return "every layer is left dense: no allowed rank keeps the energy asked for"
     if rise is None:
         return (
             "every layer is left dense: on calibration text the gentlest plan already raises the "
@@ -80,9 +120,18 @@ def _nothing(bench: Bench, rise: Rise | None, budget: float | None) -> str:
     )
 
 
-def _dense_bytes(bench: Bench) -> int:
-    """Bytes of all weights in the dtype they would be written in."""
-    infos = bench.checkpoint.tensors
-    return sum(
-        math.prod(info.shape) * stored_dtype(bench.checkpoint, name).itemsize for name, info in infos.items()
+def source_warnings(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """That a source is quantized already: its noise has a flat spectrum, which no rank removes."""
+    blocks = sorted(
+        {
+            info.dtype
+            for info in checkpoint.tensors.values()
+            if len(info.shape) == 2 and not info.dtype.startswith(("float", "bfloat"))
+        }
+    )
+    if not blocks:
+        return ()
+    return (
+        f"the source is quantized ({', '.join(blocks)}): its rounding noise is flat over the singular values, so "
+        "spectra fall less than those of the model it was made from; compress that one where you have it",
     )

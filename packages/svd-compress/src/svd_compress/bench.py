@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from svd_compress.allocation import Option, Plan, frontier
+from svd_compress.allocation import Layout, Option, Plan, frontier
 from svd_compress.evaluation import Losses, losses
 from svd_compress.folder import Factors, stored_dtype
-from svd_compress.preparation import PreparedLayer, all_options, balanced, chosen_layers, prepare
-from svd_compress.texts import fit_and_search, spread_windows
+from svd_compress.preparation import FLOOR, PreparedLayer, all_options, balanced, chosen_layers, prepare
+from svd_compress.reloading import as_module
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from checkpoint_lens import CausalLM, Checkpoint
     from checkpoint_lens.windows import Window
+    from svd_compress.factoring import Factoring
 
 # (stage, done, total)
 Progress = Callable[[str, int, int], None]
 
 
+@dataclass(frozen=True)
+class Texts:
+    """Windows of text, each with its part: see `Bench`."""
+
+    fit: Sequence[Window]
+    search: Sequence[Window]
+    judge: Sequence[Window]
+    other: Sequence[Window]
+
+
 class Bench:
     """A model on the bench: its layers can be exchanged for plans and judged.
 
-    `fit`, `search` and `judge` are windows: of the calibration text for the factors, of the calibration text
-    for the search, of the evaluation text.
+    Parameters
+    ----------
+    model, checkpoint
+        The model and where its weights come from.
+    layer
+        Glob of the layers that may be factored.
+    texts
+        `fit` makes the factors, `search` chooses the plan (both of the calibration text), `judge` proves it on the
+        evaluation text, `other` shows it on another domain.
+    layout
+        How factored layers are kept.
+    progress
+        Told of every step.
     """
 
     def __init__(
@@ -35,68 +60,162 @@ class Bench:
         checkpoint: Checkpoint,
         *,
         layer: str,
-        texts: tuple[str, str],
-        context: int,
-        tokens: tuple[int, int | None],
+        texts: Texts,
+        layout: Layout,
         progress: Progress,
     ) -> None:
         self.model, self.checkpoint, self.progress = model, checkpoint, progress
         self.dense = chosen_layers(model, layer)
         self._places = _places(model, self.dense)
-        self.fit, self.search = fit_and_search(model, texts[0], context=context, max_tokens=tokens[0])
-        self.judge = spread_windows(model, texts[1], context=context, max_tokens=tokens[1])
-        self.prepared: dict[str, PreparedLayer] = {}
+        self.texts, self.layout = texts, layout
+        self.prepared: Mapping[str, PreparedLayer] = {}
         self.options: dict[str, list[Option]] = {}
         self.plans: list[Plan] = []
 
-    def prepare(self, *, multiple: int, min_saving: float, seed: int) -> None:
+    def prepare(
+        self,
+        *,
+        multiple: int,
+        min_saving: float,
+        seed: int,
+        work: Path | None = None,
+        memory_bytes: int | None = None,
+        executor: str = "serial",
+        keep_gradients: bool = False,
+    ) -> None:
         """Factor every selected layer and lay out the plans from dense to smallest."""
         self.prepared = prepare(
             self.model,
-            self.fit,
+            self.texts.fit,
             list(self.dense),
             seed=seed,
+            work=work,
+            memory_bytes=memory_bytes,
+            executor=executor,
+            keep_gradients=keep_gradients,
             on_progress=lambda done, total: self.progress("factors", done, total),
         )
-        self.options = all_options(self.prepared, multiple=multiple, min_saving=min_saving)
+        self.options = all_options(
+            self.prepared, multiple=multiple, min_saving=min_saving, layout=self.layout
+        )
+        self.plans = frontier(self.options)
+
+    def offer(self, options: Mapping[str, list[Option]]) -> None:
+        """Lay out the plans again from other options, such as those that were measured to be faster."""
+        self.options = dict(options)
         self.plans = frontier(self.options)
 
     def factors(self, plan: Plan) -> dict[str, Factors]:
         """The factors of a plan, in the dtype in which they are stored."""
+        return {
+            name: self._stored(name, self.prepared[name].factors, rank)
+            for name, rank in plan.ranks.items()
+            if rank is not None
+        }
+
+    def _stored(self, name: str, factors: Factoring, rank: int) -> Factors:
         import torch
 
-        out = {}
-        for name, rank in plan.ranks.items():
-            if rank is None:
-                continue
-            dtype = stored_dtype(self.checkpoint, f"{name}.weight")
-            left, right = balanced(self.prepared[name].factors, rank)
-            out[name] = Factors(torch.from_numpy(left).to(dtype), torch.from_numpy(right).to(dtype))
-        return out
+        from svd_compress.pivoting import pivot
+
+        dtype = stored_dtype(self.checkpoint, f"{name}.weight")
+        left, right = balanced(factors, rank)
+        if self.layout == "two":
+            return Factors(left.to(dtype), right.to(dtype))
+        compact = pivot(left, right)
+        return Factors(compact.left.to(dtype), compact.right.to(dtype), compact.pivots.to(torch.int32))
+
+    def refined(self, plan: Plan) -> dict[str, Factors]:
+        """The factors of a plan, each layer fitted to what the compressed layers before it make."""
+        from svd_compress.sequential import refine
+
+        found: dict[str, Factors] = {}
+
+        def put(name: str, factors: Factoring) -> None:
+            rank = plan.ranks[name]
+            assert rank is not None
+            found[name] = self._stored(name, factors, rank)
+            self._put(name, found[name])
+
+        try:
+            refine(
+                self.model,
+                self.texts.fit,
+                plan.ranks,
+                {name: self.prepared[name].gradients for name in plan.ranks},
+                put,
+                floor=FLOOR,
+                on_progress=lambda done, total: self.progress("refinement", done, total),
+            )
+        finally:
+            self._restore(found)
+        return found
+
+    def healed(self, factors: Mapping[str, Factors], *, minutes: float, seed: int) -> dict[str, Factors]:
+        """The factors trained for a while on the calibration windows, with the dense model as teacher."""
+        from svd_compress.healing import heal
+
+        modules = {name: self._module(name, pair).float() for name, pair in factors.items()}
+
+        def teach(ids: torch.Tensor) -> torch.Tensor:
+            self._restore(modules)
+            logits = self.model(ids)
+            for name, module in modules.items():
+                self._exchange(name, module)
+            return logits
+
+        try:
+            for name, module in modules.items():
+                self._exchange(name, module)
+            parameters = [p for module in modules.values() for p in (module.left, module.right)]
+            heal(
+                self.model,
+                parameters,
+                self.texts.fit,
+                teach,
+                minutes=minutes,
+                seed=seed,
+                on_progress=lambda done, total: self.progress("healing", done, total),
+            )
+        finally:
+            self._restore(modules)
+        return {
+            name: Factors(
+                modules[name].left.detach().to(pair.left.dtype),
+                modules[name].right.detach().to(pair.right.dtype),
+                pair.pivots,
+            )
+            for name, pair in factors.items()
+        }
 
     @contextmanager
-    def exchanged(self, plan: Plan) -> Iterator[None]:
-        """The model with the plan's factors in place, rounded as they are stored."""
-        from svd_compress.factored import FactoredLinear
-
-        factors = self.factors(plan)
-        for name, pair in factors.items():
-            dense = self.dense[name]
-            wide = dense.weight.dtype
-            self._put(name, FactoredLinear(pair.left.to(wide), pair.right.to(wide), dense.bias))
+    def exchanged(self, factors: Mapping[str, Factors]) -> Iterator[None]:
+        """The model with the factors in place, rounded as they are stored."""
         try:
+            for name, pair in factors.items():
+                self._put(name, pair)
             yield
         finally:
-            for name in factors:
-                self._put(name, self.dense[name])
+            self._restore(factors)
 
-    def _put(self, name: str, module: nn.Module) -> None:
+    def _module(self, name: str, pair: Factors) -> nn.Module:
+        dense = self.dense[name]
+        return as_module(pair, dense.weight.dtype, dense.bias).to(dense.weight.device)
+
+    def _put(self, name: str, pair: Factors) -> None:
+        self._exchange(name, self._module(name, pair))
+
+    def _exchange(self, name: str, module: nn.Module) -> None:
         parent, attribute = self._places[name]
         setattr(parent, attribute, module)
 
-    def measure(self, plan: Plan, windows: list[Window], stage: str) -> Losses:
-        """Losses of a plan on windows."""
-        with self.exchanged(plan):
+    def _restore(self, names: Mapping[str, object]) -> None:
+        for name in names:
+            self._exchange(name, self.dense[name])
+
+    def measure(self, factors: Mapping[str, Factors], windows: Sequence[Window], stage: str) -> Losses:
+        """Losses on windows with these factors in place; none is the dense model."""
+        with self.exchanged(factors):
             return losses(
                 self.model, windows, on_progress=lambda done, total: self.progress(stage, done, total)
             )

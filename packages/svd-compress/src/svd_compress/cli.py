@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mfi_command.cli import Model, Report, Seed, Table, command, create_app, entry_point, progress
+from svd_compress.telling import compression_report
 
 app = create_app(
     "svd-compress",
@@ -16,6 +17,19 @@ app = create_app(
 )
 
 Layer = Annotated[str, typer.Option(help="Glob of layer names.")]
+Calibration = Annotated[
+    str, typer.Option(metavar="FILE", help="Text that the factors and ranks are made from.")
+]
+Evaluate = Annotated[str, typer.Option(metavar="FILE", help="Other text, which the rise is measured on.")]
+OtherDomain = Annotated[
+    str, typer.Option(metavar="FILE", help="Text of another domain, whose perplexity stands beside.")
+]
+Context = Annotated[int, typer.Option(help="Tokens of a window of text.")]
+CalibrationTokens = Annotated[int, typer.Option(help="Tokens of calibration text to read.")]
+EvaluationTokens = Annotated[
+    int | None, typer.Option(help="Tokens of each evaluation text to read; all by default.")
+]
+Device = Annotated[str, typer.Option(help="Where the model runs: cpu or cuda.")]
 
 
 @command(
@@ -66,6 +80,7 @@ def spectrum(model: Model, layer: Layer = "*") -> Report:
     examples=[
         "svd-compress compress reference --max-ppl-rise 1.0 --output smaller",
         "svd-compress compress model/ --keep 0.9 --calibration a.txt --evaluate b.txt --output small",
+        "svd-compress compress reference --speed-up 1.1 --faster-at 512 --output faster",
     ],
 )
 def compress(
@@ -73,12 +88,9 @@ def compress(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="New folder for the compressed model.")
     ],
-    calibration: Annotated[
-        str, typer.Option(metavar="FILE", help="Text that the factors and ranks are made from.")
-    ] = "reference:calibration",
-    evaluate: Annotated[
-        str, typer.Option(metavar="FILE", help="Other text, which the rise is measured on.")
-    ] = "reference:in-domain",
+    calibration: Calibration = "reference:calibration",
+    evaluate: Evaluate = "reference:in-domain",
+    other_domain: OtherDomain = "reference:out-of-domain",
     max_ppl_rise: Annotated[
         float | None, typer.Option(help="Largest rise of the perplexity, upper end of its 95 % interval.")
     ] = None,
@@ -88,15 +100,46 @@ def compress(
     energy: Annotated[
         float | None, typer.Option(help="Share of the whitened energy that a factored layer keeps.")
     ] = None,
+    max_bytes: Annotated[int | None, typer.Option(help="Bytes of all weights, at most.")] = None,
+    speed_up: Annotated[
+        float | None, typer.Option(help="Measured speed-up of the selected layers together, at least.")
+    ] = None,
     layer: Layer = "*",
-    multiple: Annotated[int, typer.Option(help="Ranks are multiples of this.")] = 8,
+    layout: Annotated[
+        str, typer.Option(help="How factors are kept: pivoted (fewest numbers) or two.")
+    ] = "pivoted",
+    multiple: Annotated[
+        int | None, typer.Option(help="Ranks are multiples of this; what the device likes by default.")
+    ] = None,
     min_saving: Annotated[
         float, typer.Option(help="A layer is factored only if this share of its parameters is saved.")
-    ] = 0.2,
-    context: Annotated[int, typer.Option(help="Tokens of a window of text.")] = 256,
-    calibration_tokens: Annotated[int, typer.Option(help="Tokens of calibration text to read.")] = 12288,
-    evaluation_tokens: Annotated[
-        int | None, typer.Option(help="Tokens of evaluation text to read; all by default.")
+    ] = 0.05,
+    faster_at: Annotated[
+        int,
+        typer.Option(
+            metavar="TOKENS", help="Keep dense what is not measured faster at so many; 0: no measuring."
+        ),
+    ] = 0,
+    refine: Annotated[
+        bool,
+        typer.Option("--refine", help="Fit the factors again to what the compressed layers before make."),
+    ] = False,
+    heal: Annotated[float, typer.Option(metavar="MINUTES", help="Train the factors for so long.")] = 0.0,
+    fold: Annotated[
+        bool, typer.Option("--fold", help="Write the products as dense weights, for any tool.")
+    ] = False,
+    context: Context = 256,
+    calibration_tokens: CalibrationTokens = 12288,
+    evaluation_tokens: EvaluationTokens = None,
+    device: Device = "cpu",
+    executor: Annotated[
+        str, typer.Option(help="serial, processes or ray: where layers are factored.")
+    ] = "serial",
+    work: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Keep finished layers here, and resume from them.")
+    ] = None,
+    memory_mib: Annotated[
+        int | None, typer.Option(min=1, help="Bound on the layers' moments that are held at once.")
     ] = None,
     seed: Seed = 0,
 ) -> Report:
@@ -109,33 +152,32 @@ def compress(
             model,
             calibration=calibration,
             evaluate=evaluate,
+            other_domain=other_domain,
             output=output,
             max_ppl_rise=max_ppl_rise,
             keep=keep,
             energy=energy,
+            max_bytes=max_bytes,
+            speed_up=speed_up,
             layer=layer,
+            layout=layout,  # type: ignore[arg-type]  # checked there
             multiple=multiple,
             min_saving=min_saving,
+            faster_at=faster_at,
+            refine=refine,
+            heal_minutes=heal,
+            fold=fold,
             context=context,
             calibration_tokens=calibration_tokens,
             evaluation_tokens=evaluation_tokens,
+            device=device,
+            executor=executor,
+            work=work,
+            memory_bytes=None if memory_mib is None else memory_mib << 20,
             seed=seed,
             on_progress=tick,
         )
-    rows = [[item.name, item.break_even_rank, item.rank, item.kept, item.verdict] for item in result.layers]
-    notes = [result.reason + "."]
-    if result.bytes_after is not None:
-        notes.append(
-            f"Parameters kept: {result.kept:.1%} of the selected layers, {result.kept_compressed_layers:.1%} "
-            f"of the factored ones, {result.kept_model:.1%} of the model; "
-            f"{result.bytes_before} -> {result.bytes_after} bytes."
-        )
-    return Report(
-        fields=result.to_dict(),
-        tables=[Table("Layers", ["layer", "break-even rank", "rank", "kept", "verdict"], rows)],
-        notes=notes,
-        over_limit=None if result.feasible else result.reason,
-    )
+    return compression_report(result)
 
 
 @command(app, examples=['svd-compress animate --matrix "[[3,1],[1,2]]" --output svd.gif'])

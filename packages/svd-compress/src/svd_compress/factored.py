@@ -1,10 +1,12 @@
-"""A linear layer kept as two thin factors. Importing this loads torch."""
+"""Linear layers kept as thin factors. Importing this loads torch."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 from torch.nn.functional import linear
+
+from svd_compress.pivoting import rest
 
 
 class FactoredLinear(nn.Module):
@@ -26,9 +28,49 @@ class FactoredLinear(nn.Module):
 
     @property
     def rank(self) -> int:
-        """Columns of `left`."""
-        return self.left.shape[1]
+        """Rows of `right`."""
+        return self.right.shape[0]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(..., in) to (..., out); 2 rank (in + out) operations a token in place of 2 in out."""
         return linear(linear(x, self.right), self.left, self.bias)
+
+
+class PivotedLinear(nn.Module):
+    """`right` (rank, in) gives the outputs `pivots`; `left` (out - rank, rank) of those gives all others.
+
+    Parameters
+    ----------
+    left, right, pivots
+        See `svd_compress.pivoting.Pivoted`.
+    bias
+        (out,) or None.
+    """
+
+    def __init__(
+        self,
+        left: torch.Tensor,
+        right: torch.Tensor,
+        pivots: torch.Tensor,
+        bias: torch.Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.left = nn.Parameter(left, requires_grad=False)
+        self.right = nn.Parameter(right, requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        out = len(left) + len(right)
+        place = torch.empty(out, dtype=torch.int64, device=pivots.device)
+        place[torch.cat([pivots, rest(pivots, out)])] = torch.arange(out, device=pivots.device)
+        self.register_buffer("place", place, persistent=False)
+
+    @property
+    def rank(self) -> int:
+        """Rows of `right`."""
+        return self.right.shape[0]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., in) to (..., out); 2 rank (in + out - rank) operations a token in place of 2 in out."""
+        chosen = linear(x, self.right)
+        both = torch.cat([chosen, linear(chosen, self.left)], dim=-1)
+        y = both.index_select(-1, self.place)
+        return y if self.bias is None else y + self.bias

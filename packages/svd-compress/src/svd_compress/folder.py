@@ -1,30 +1,36 @@
-"""The compressed checkpoint on disk: which files, which names, and the way back to a model that runs.
+"""The compressed checkpoint on disk: which files, which names, written shard by shard.
 
-A folder holds `factored.safetensors`, `svd_compress.json`, `config.json` and the tokenizer's files. A
-factored layer `base` is stored as `base.left` (out, rank) and `base.right` (rank, in) in place of
-`base.weight`; everything else keeps its name, shape and dtype. The weights are not called
-model.safetensors on purpose: a loader that does not know the layout finds no weights and says so, where
-it would otherwise fill the missing matrices with random numbers.
+A folder holds `factored.safetensors` (or numbered shards of it), `svd_compress.json`, `config.json` and the
+tokenizer's files. A factored layer `base` is stored as `base.left` and `base.right` in place of `base.weight`;
+everything else keeps its name, shape and dtype. In the form "two", `left` is (out, rank), `right` (rank, in), and
+the weights are left @ right. In the form "pivoted" there is a third tensor `base.pivots`, int32 (rank,):
+`right` (rank, in) gives those outputs and `left` (out - rank, rank) times them gives all others, in order.
+
+The weights are not called model.safetensors on purpose: a loader that does not know the layout finds no weights
+and says so, where it would otherwise fill the missing matrices with random numbers.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfi_command import BadInput, atomic_directory
+from svd_compress.allocation import Layout
 
 if TYPE_CHECKING:
     import torch
 
-    from checkpoint_lens import CausalLM, Checkpoint
+    from checkpoint_lens import Checkpoint
 
-WEIGHTS, MANIFEST, LAYOUT = "factored.safetensors", "svd_compress.json", 1
+STEM, MANIFEST, LAYOUT = "factored", "svd_compress.json", 2
+# No more than this and one tensor is in memory while a folder is written.
+SHARD_BYTES = 2 << 30
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -38,10 +44,36 @@ TOKENIZER_FILES = (
 
 @dataclass(frozen=True)
 class Factors:
-    """One layer as it is stored: `left` (out, rank), `right` (rank, in), tensors of the stored dtype."""
+    """One layer as it is stored, tensors of the stored dtype; `pivots` is None in the form "two"."""
 
     left: torch.Tensor
     right: torch.Tensor
+    pivots: torch.Tensor | None = None
+
+    @property
+    def rank(self) -> int:
+        """Rows of `right`."""
+        return len(self.right)
+
+    @property
+    def form(self) -> Layout:
+        """How the two are to be put together."""
+        return "two" if self.pivots is None else "pivoted"
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """By the endings of their names."""
+        both = {"left": self.left.contiguous(), "right": self.right.contiguous()}
+        return both if self.pivots is None else {**both, "pivots": self.pivots.contiguous()}
+
+    def dense(self) -> torch.Tensor:
+        """The weights that they stand for, float32 at least."""
+        import torch
+
+        from svd_compress.pivoting import Pivoted
+
+        wide = torch.promote_types(self.left.dtype, torch.float32)
+        left, right = self.left.to(wide), self.right.to(wide)
+        return left @ right if self.pivots is None else Pivoted(left, right, self.pivots.long()).dense()
 
 
 def stored_dtype(checkpoint: Checkpoint, tensor: str) -> torch.dtype:
@@ -53,56 +85,132 @@ def stored_dtype(checkpoint: Checkpoint, tensor: str) -> torch.dtype:
     return own if own in wide else torch.float16
 
 
-def write_folder(
-    output: str | Path, checkpoint: Checkpoint, factors: Mapping[str, Factors], report: Mapping[str, Any]
-) -> int:
-    """Write the compressed checkpoint, whole or not at all; return the bytes of its weights file.
+def own_tensors(checkpoint: Checkpoint) -> list[str]:
+    """Names of the tensors that count and are written: of a tied head stored twice, only the embedding."""
+    tied = bool((checkpoint.config or {}).get("tie_word_embeddings"))
+    return [name for name in checkpoint if not (tied and name.rpartition(".")[0] == "lm_head")]
 
-    Peak memory is one copy of the compressed weights.
+
+def write_folder(
+    output: str | Path,
+    checkpoint: Checkpoint,
+    factors: Mapping[str, Factors],
+    report: Mapping[str, Any],
+    *,
+    fold: bool = False,
+    shard_bytes: int = SHARD_BYTES,
+) -> int:
+    """Write the compressed checkpoint, whole or not at all; return the bytes of its weights files.
+
+    Parameters
+    ----------
+    output
+        A new or empty folder.
+    checkpoint, factors
+        Where everything else comes from, one tensor at a time, and what replaces the factored layers.
+    report
+        Goes into the manifest.
+    fold
+        Write the products of the factors as dense weights under their own names in `model.safetensors`: any
+        tool loads that, and it is no smaller.
+    shard_bytes
+        Size from which another file is begun. Peak memory: so much, and the largest tensor.
 
     Raises
     ------
     BadInput
         If `output` exists and is not an empty folder, or the checkpoint has no config.json.
     """
-    from safetensors.torch import save_file
-
     if checkpoint.config is None:
         raise BadInput(f"{checkpoint.path} has no config.json; a compressed model could not run without")
     with atomic_directory(output) as folder:
-        save_file(_tensors(checkpoint, factors), folder / WEIGHTS, metadata={"format": "pt"})
-        # safetensors makes its files private to the user; a checkpoint is for whoever reads the folder.
-        (folder / WEIGHTS).chmod(0o644)
-        ranks = {name: int(pair.left.shape[1]) for name, pair in factors.items()}
-        _write_json(folder / MANIFEST, {"layout": LAYOUT, "ranks": ranks, **report})
+        stem = "model" if fold else STEM
+        files = _write_shards(folder, stem, _pieces(checkpoint, factors, fold=fold), shard_bytes)
+        layers = {name: {"rank": pair.rank, "form": pair.form} for name, pair in factors.items()}
+        manifest = {"layout": LAYOUT, "folded": fold, "files": files, "factored": layers, **report}
+        _write_json(folder / MANIFEST, manifest)
         _write_json(folder / "config.json", checkpoint.config)
         _copy_tokenizer(checkpoint, folder)
-        return (folder / WEIGHTS).stat().st_size
+        return sum((folder / name).stat().st_size for name in files)
 
 
-def _tensors(checkpoint: Checkpoint, factors: Mapping[str, Factors]) -> dict[str, torch.Tensor]:
-    out: dict[str, torch.Tensor] = {}
-    for name in checkpoint:
-        pair = factors.get(name.removesuffix(".weight"))
-        if pair is not None and name.endswith(".weight"):
-            base = name.removesuffix(".weight")
-            out[f"{base}.left"] = pair.left.contiguous()
-            out[f"{base}.right"] = pair.right.contiguous()
+def _pieces(
+    checkpoint: Checkpoint, factors: Mapping[str, Factors], *, fold: bool
+) -> Iterator[tuple[str, torch.Tensor]]:
+    for name in own_tensors(checkpoint):
+        base = name.removesuffix(".weight")
+        pair = factors.get(base) if name.endswith(".weight") else None
+        if pair is None:
+            yield name, as_stored(checkpoint, name)
+        elif fold:
+            yield name, pair.dense().to(pair.left.dtype).contiguous()
         else:
-            out[name] = as_stored(checkpoint, name)
-    return out
+            for part, tensor in pair.tensors().items():
+                yield f"{base}.{part}", tensor
 
 
-def as_stored(checkpoint: Checkpoint, name: str) -> torch.Tensor:
+def _write_shards(
+    folder: Path, stem: str, pieces: Iterator[tuple[str, torch.Tensor]], shard_bytes: int
+) -> list[str]:
+    """Write the tensors as they come, a file whenever it is full; the files' names, which tell their number."""
+    from safetensors.torch import save_file
+
+    written: list[tuple[Path, list[str]]] = []
+    held: dict[str, torch.Tensor] = {}
+
+    def write() -> None:
+        path = folder / f"{stem}.part{len(written)}"
+        save_file(held, path, metadata={"format": "pt"})
+        # safetensors makes its files private to the user; a checkpoint is for whoever reads the folder.
+        path.chmod(0o644)
+        written.append((path, list(held)))
+        held.clear()
+
+    for name, tensor in pieces:
+        if held and sum(t.nbytes for t in held.values()) + tensor.nbytes > shard_bytes:
+            write()
+        held[name] = tensor
+    write()
+    return _name_shards(folder, stem, written)
+
+
+def _name_shards(folder: Path, stem: str, written: list[tuple[Path, list[str]]]) -> list[str]:
+    if len(written) == 1:
+        written[0][0].rename(folder / f"{stem}.safetensors")
+        return [f"{stem}.safetensors"]
+    names, places = [], {}
+    for number, (path, tensors) in enumerate(written, 1):
+        name = f"{stem}-{number:05}-of-{len(written):05}.safetensors"
+        path.rename(folder / name)
+        names.append(name)
+        places.update(dict.fromkeys(tensors, name))
+    total = sum((folder / name).stat().st_size for name in names)
+    index = {"metadata": {"total_size": total}, "weight_map": places}
+    _write_json(folder / f"{stem}.safetensors.index.json", index)
+    return names
+
+
+def as_stored(checkpoint: Mapping[str, Any], name: str) -> torch.Tensor:
     """A tensor of the checkpoint in the dtype it is written in."""
     import numpy as np
     import torch
 
     array = checkpoint[name]
-    dtype = stored_dtype(checkpoint, name)
+    if array.dtype.kind in "iu":
+        return torch.from_numpy(np.ascontiguousarray(array))
+    dtype = stored_dtype(checkpoint, name)  # type: ignore[arg-type]
     # float32 holds every 16-bit value exactly, and torch cannot read ml_dtypes.
     wide = array if array.dtype == np.float64 else array.astype(np.float32)
     return torch.from_numpy(np.ascontiguousarray(wide)).to(dtype)
+
+
+def dense_bytes(checkpoint: Checkpoint) -> int:
+    """Bytes of all weights in the dtype they would be written in."""
+    infos = checkpoint.tensors
+    return sum(
+        math.prod(infos[name].shape) * stored_dtype(checkpoint, name).itemsize
+        for name in own_tensors(checkpoint)
+    )
 
 
 def _copy_tokenizer(checkpoint: Checkpoint, folder: Path) -> None:
@@ -129,84 +237,11 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         raise BadInput(f"{folder} has no {MANIFEST}; give a folder that svd-compress compress wrote")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        layout, ranks = manifest["layout"], manifest["ranks"]
+        layout = manifest["layout"]
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{path} is damaged ({error}); compress the model again") from error
-    if layout != LAYOUT or not isinstance(ranks, dict):
+    if layout != LAYOUT:
         raise BadInput(f"{path} has layout {layout!r}; this version reads layout {LAYOUT}")
+    if not isinstance(manifest.get("factored"), dict) or not isinstance(manifest.get("files"), list):
+        raise BadInput(f"{path} is damaged (no list of layers and files); compress the model again")
     return dict(manifest)
-
-
-def load_compressed(folder: str | Path, dtype: str = "float32") -> CausalLM:
-    """Load what `compress` wrote: a model whose factored layers multiply by two thin matrices.
-
-    Parameters
-    ----------
-    folder
-        A folder written by `compress`.
-    dtype
-        As for `checkpoint_lens.load_model`.
-
-    Returns
-    -------
-    CausalLM
-        On the CPU, in evaluation mode. Its factored layers are `svd_compress.factored.FactoredLinear`.
-
-    Raises
-    ------
-    BadInput
-        If the manifest, a factor or any other tensor is missing, left over, of the wrong shape, or not
-        finite: no layer is ever filled with anything else.
-    """
-    import torch
-    from safetensors.torch import save_file
-
-    from checkpoint_lens import load_model, open_checkpoint
-    from svd_compress.factored import FactoredLinear
-
-    source = Path(folder)
-    ranks = read_manifest(source)["ranks"]
-    if not (source / WEIGHTS).is_file():
-        raise BadInput(f"{source} has no {WEIGHTS}; compress the model again")
-    stored = open_checkpoint(source / WEIGHTS)
-    factors = {name: _read_factors(stored, name, rank) for name, rank in ranks.items()}
-    # checkpoint_lens builds a model from a checkpoint of dense matrices: one is made, and each product is
-    # replaced by its factors at once.
-    with tempfile.TemporaryDirectory() as made:
-        dense = Path(made)
-        save_file(_folded(stored, factors), dense / "model.safetensors")
-        for name in ("config.json", *TOKENIZER_FILES):
-            if (source / name).is_file():
-                shutil.copyfile(source / name, dense / name)
-        model = load_model(dense, dtype=dtype)
-        if (dense / "tokenizer.json").is_file():
-            model.tokenizer  # noqa: B018  # opened while its file is there
-    layers = model.linear_layers()
-    for name, pair in factors.items():
-        if name not in layers:
-            raise BadInput(f"{source}: the manifest names a layer {name!r} that the model does not have")
-        wanted = getattr(torch, dtype)
-        left, right = pair.left.to(wanted), pair.right.to(wanted)
-        model.replace_layer(name, FactoredLinear(left, right, layers[name].bias))
-    return model.eval()
-
-
-def _read_factors(stored: Checkpoint, name: str, rank: int) -> Factors:
-    for part in (f"{name}.left", f"{name}.right"):
-        if part not in stored:
-            raise BadInput(f"{stored.path} lacks the factor {part}; compress the model again")
-    left, right = as_stored(stored, f"{name}.left"), as_stored(stored, f"{name}.right")
-    if left.ndim != 2 or right.ndim != 2 or left.shape[1] != rank or right.shape[0] != rank:
-        raise BadInput(
-            f"{stored.path}: the factors of {name} have shapes {tuple(left.shape)} and {tuple(right.shape)}, "
-            f"the manifest says rank {rank}"
-        )
-    return Factors(left, right)
-
-
-def _folded(stored: Checkpoint, factors: Mapping[str, Factors]) -> dict[str, torch.Tensor]:
-    parts = {f"{name}.{side}" for name in factors for side in ("left", "right")}
-    out = {name: as_stored(stored, name) for name in stored if name not in parts}
-    for name, pair in factors.items():
-        out[f"{name}.weight"] = (pair.left.float() @ pair.right.float()).contiguous()
-    return out

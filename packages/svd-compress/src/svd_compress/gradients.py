@@ -17,10 +17,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from svd_compress.matrices import Float64
-
 if TYPE_CHECKING:
     import torch
 
@@ -34,10 +30,21 @@ Visit = Callable[[str, "torch.Tensor", "torch.Tensor"], None]
 
 @dataclass(frozen=True)
 class Moments:
-    """Means over tokens, float64: `inputs` is E[x x^T] (in, in), `gradients` E[g g^T] (out, out)."""
+    """Means over tokens, on the device of the model.
 
-    inputs: Float64
-    gradients: Float64
+    Attributes
+    ----------
+    inputs
+        E[x x^T], (in, in) float64.
+    gradients
+        E[g g^T], (out, out) float32, summed in float64: a sample of gradients is noisier than float32.
+    magnitudes
+        E|x|, (in,) float64.
+    """
+
+    inputs: torch.Tensor
+    gradients: torch.Tensor
+    magnitudes: torch.Tensor
 
 
 def moments(
@@ -51,15 +58,16 @@ def moments(
     """Second moments of inputs and output gradients of the named layers over the windows.
 
     Cost: one forward and one backward pass, and O(in^2 + out^2) a token in float64. Memory
-    8 (in^2 + out^2) bytes a layer; layers that read the same input share one matrix.
+    8 in^2 + 4 out^2 bytes a layer; layers that read the same input share one matrix.
     """
-    # A sample of gradients is noisier than float32; its sums over windows are float64 all the same.
     inputs, gradients = _Sums(wide=True), _Sums(wide=False)
+    magnitudes: dict[str, torch.Tensor] = {}
     tokens = 0
 
     def visit(name: str, x: torch.Tensor, g: torch.Tensor) -> None:
         inputs.add(name, x)
         gradients.add(name, g)
+        magnitudes[name] = magnitudes.get(name, 0) + x.abs().double().sum(0)
 
     for done, window in enumerate(windows, 1):
         tokens += len(window.ids)
@@ -69,7 +77,7 @@ def moments(
         if on_progress is not None:
             on_progress(done, len(windows))
     A, F = inputs.means(tokens), gradients.means(tokens)
-    return {name: Moments(A[name], F[name]) for name in names}
+    return {name: Moments(A[name], F[name].float(), magnitudes[name] / tokens) for name in names}
 
 
 def backward(model: CausalLM, window: Window, names: Sequence[str], visit: Visit, *, seed: int) -> None:
@@ -161,6 +169,7 @@ class _Sums:
     def forget(self) -> None:
         self._seen.clear()
 
-    def means(self, tokens: int) -> Mapping[str, Float64]:
-        shared = {name: (total / tokens).cpu().numpy() for name, total in self._sums.items()}
-        return {name: np.asarray(shared[owner]) for name, owner in self._of.items()}
+    def means(self, tokens: int) -> Mapping[str, torch.Tensor]:
+        for total in self._sums.values():
+            total /= tokens
+        return {name: self._sums[owner] for name, owner in self._of.items()}

@@ -51,6 +51,23 @@ def two_texts(calibration: str | Path, evaluate: str | Path) -> tuple[str, str]:
     return first, second
 
 
+def other_text(other: str | Path, calibration: str | Path, evaluate: str | Path) -> str:
+    """A text of another domain, which is only shown; refused where it is one of the two others.
+
+    Raises
+    ------
+    BadInput
+        If it is the calibration or the evaluation text.
+    """
+    from checkpoint_lens import read_text
+
+    text = read_text(other)
+    for used, name in ((calibration, "calibration"), (evaluate, "evaluation")):
+        if text == read_text(used):
+            raise BadInput(f"the text of another domain, {other}, is the {name} text; give a third one")
+    return text
+
+
 def shared(calibration: str, evaluate: str) -> float:
     """Share of the evaluation text, in pieces of 200 characters, that stands in the calibration text."""
     pieces = [evaluate[start : start + PIECE] for start in range(0, len(evaluate), PIECE)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfi_command import BadInput
-from svd_compress.allocation import options
+from svd_compress.allocation import Layout, options, stored
 from svd_compress.lowrank import break_even_rank
 from svd_compress.preparation import PreparedLayer, chosen_layers, prepare
 from svd_compress.texts import spread_windows
@@ -56,8 +56,9 @@ def compressibility(
     calibration: str | Path = "reference:calibration",
     max_loss_rise: float = 0.002,
     layer: str = "*",
+    layout: Layout = "pivoted",
     multiple: int = 8,
-    min_saving: float = 0.2,
+    min_saving: float = 0.05,
     context: int = 256,
     tokens: int = 6144,
     seed: int = 0,
@@ -76,7 +77,7 @@ def compressibility(
         Text file, or "reference:KIND".
     max_loss_rise
         Bound on the predicted rise for one layer alone, nats per token.
-    layer, multiple, min_saving, context, seed
+    layer, layout, multiple, min_saving, context, seed
         As for `compress`.
     tokens
         How much of the text is read.
@@ -103,16 +104,16 @@ def compressibility(
     windows = spread_windows(loaded, read_text(calibration), context=context, max_tokens=tokens)
     prepared = prepare(loaded, windows, names, seed=seed, held_out=True, on_progress=on_progress)
     return [
-        _verdict(name, prepared[name], max_loss_rise, multiple=multiple, min_saving=min_saving)
+        _verdict(name, prepared[name], max_loss_rise, layout=layout, multiple=multiple, min_saving=min_saving)
         for name in names
     ]
 
 
 def _verdict(
-    name: str, layer: PreparedLayer, bound: float, *, multiple: int, min_saving: float
+    name: str, layer: PreparedLayer, bound: float, *, layout: Layout, multiple: int, min_saving: float
 ) -> LayerVerdict:
     m, n = layer.shape
-    allowed = options(layer.shape, layer.losses, multiple=multiple, min_saving=min_saving)
+    allowed = options(layer.shape, layer.losses, multiple=multiple, min_saving=min_saving, layout=layout)
     low_rank = [option for option in allowed if option.rank is not None]
     fine = [option for option in low_rank if option.loss <= bound]
     best = min(fine, key=lambda option: option.parameters) if fine else None
