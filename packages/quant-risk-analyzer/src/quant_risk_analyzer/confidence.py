@@ -31,6 +31,8 @@ class TierCalibration:
         On the models that the fit did not see; the second is that of answering 0.1 always.
     share_in_c, share_in_a
         Of the judged layers graded by rank: how many of C and of A truly are in the worst tenth.
+    layers_in_c, layers_in_a, layers_judged
+        How many these are.
     models_fitted, models_judged
         How many models.
     """
@@ -43,6 +45,9 @@ class TierCalibration:
     brier_of_base_rate: float
     share_in_c: float
     share_in_a: float
+    layers_in_c: int
+    layers_in_a: int
+    layers_judged: int
     models_fitted: int
     models_judged: int
 
