@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from roofline.measurement import Rate, best
 
-# (m, n, k): the square everybody quotes, a smaller one that stays cooler, a deep one with few results.
+# (m, n, k): the square everybody quotes, a smaller one, a deep one with few results.
 _SHAPES = ((8192, 8192, 8192), (4096, 4096, 4096), (8192, 8192, 16384))
 _SLOW = ("fp32", "fp64")  # vector units: a product of 8192 takes a tenth of a second
+# A chip at its power limit lowers its clocks within milliseconds, so a rate belongs to a state of the chip: ten
+# products after a pause, as the figures that people quote are measured, and products without a pause.
+_BURSTS, _BURST, _PAUSE_S = 5, 10, 0.25
 Task = Callable[[], object]
 
 
 def product_rates(
     torch: Any, timed: Callable[..., list[float]], dtype: str, *, seconds: float
 ) -> dict[str, Rate]:
-    """FLOP/s (operations/s for int8) of each shape, `"8192x8192x8192"` -> rate; empty where the device or
-    torch has no such product.
+    """FLOP/s (operations/s for int8) of each shape, `"8192x8192x8192"` -> rate without pauses, and of the first
+    shape in bursts (`"8192x8192x8192 in bursts"`); empty where the device or torch has no such product.
     """
     shapes = _SHAPES[1:2] if dtype in _SLOW else _SHAPES
     rates = {}
@@ -28,6 +32,8 @@ def product_rates(
                 task = _product(torch, dtype, m, n, k)
                 task()
                 torch.cuda.synchronize()
+                if (m, n, k) == shapes[0]:
+                    rates[f"{m}x{n}x{k} in bursts"] = Rate.of(2 * m * n * k, _bursts(torch, timed, task))
                 taken = timed(torch, task, seconds / len(shapes), at_once=2 if dtype in _SLOW else 8)
         except (RuntimeError, AttributeError, NotImplementedError):
             # The one way to learn that a build of torch lacks fp8 or int8 products for this device.
@@ -36,9 +42,23 @@ def product_rates(
     return rates
 
 
+def _bursts(torch: Any, timed: Callable[..., list[float]], task: Task) -> list[float]:
+    taken = []
+    for _ in range(_BURSTS):
+        torch.cuda.synchronize()
+        time.sleep(_PAUSE_S)
+        taken.append(timed(torch, task, 0.0, at_once=_BURST, readings=1)[0])
+    return taken
+
+
 def best_product(rates: dict[str, Rate]) -> Rate:
-    """The rate of the best shape."""
+    """The rate of the best shape: a ceiling, so that of the chip at its coolest."""
     return best(rates)[1]
+
+
+def sustained_product(rates: dict[str, Rate]) -> Rate:
+    """The rate of the best shape without pauses."""
+    return best({name: rate for name, rate in rates.items() if "bursts" not in name})[1]
 
 
 def dtypes(torch: Any) -> list[str]:

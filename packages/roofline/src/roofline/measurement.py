@@ -12,6 +12,8 @@ from typing import Any
 from mfi_command import BadInput
 from roofline.hardware import Device
 
+_THROTTLED = 0.95  # less than this share of the rested rate is more than noise
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -55,6 +57,8 @@ class Measurement:
         Kernel -> bytes/s at the largest working set.
     levels
         Bytes/s within each level on the way to memory, `l1 l2 llc`, as far as the sweep shows them.
+    sustained
+        dtype -> FLOP/s of products without a pause, where `peaks` were reached by a chip that had rested.
     transfers
         Bytes/s between host and device, `host_to_device device_to_host`.
     vector_peaks
@@ -77,6 +81,7 @@ class Measurement:
     versions: Mapping[str, str]
     streams: Mapping[str, Rate] = field(default_factory=dict)
     levels: Mapping[str, float] = field(default_factory=dict)
+    sustained: Mapping[str, Rate] = field(default_factory=dict)
     transfers: Mapping[str, Rate] = field(default_factory=dict)
     vector_peaks: Mapping[str, Rate] = field(default_factory=dict)
     launch_s: Mapping[str, float] = field(default_factory=dict)
@@ -98,11 +103,14 @@ class Measurement:
         """What makes the figures doubtful: a spread that an idle machine does not show."""
         rates = {**self.peaks, "memory": self.bandwidth}
         wide = [name for name, rate in rates.items() if rate.high > 1.2 * rate.low]
-        return (
-            [f"{', '.join(wide)}: runs differ by over 20 %, other work may share this machine"]
-            if wide
-            else []
-        )
+        found = []
+        if wide:
+            found.append(f"{', '.join(wide)}: runs differ by over 20 %, other work may share this machine")
+        for dtype, rate in self.sustained.items():
+            share = rate.median / self.peaks[dtype].median
+            if share < _THROTTLED:
+                found.append(f"{dtype}: without pauses {share:.0%} of the peak, the chip lowers its clocks")
+        return found
 
     def to_device(self) -> Device:
         """The measured ceilings in the form that `analyze` takes."""
@@ -143,6 +151,7 @@ class Measurement:
             "levels_bytes_per_s": dict(self.levels),
             "cache_bytes": dict(self.cache_bytes),
             "l2_bytes": self.cache_bytes.get("l2"),
+            "sustained_flop_per_s": {key: rate.to_dict() for key, rate in self.sustained.items()},
             "transfers_bytes_per_s": {key: rate.to_dict() for key, rate in self.transfers.items()},
             "vector_peaks_flop_per_s": {key: rate.to_dict() for key, rate in self.vector_peaks.items()},
             "launch_s": self.launch_s.get("graph"),

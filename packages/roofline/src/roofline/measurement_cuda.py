@@ -9,7 +9,7 @@ from typing import Any
 
 from mfi_command import BadInput, require
 from roofline.conditions import gpu_conditions
-from roofline.cuda_products import best_product, dtypes, product_rates
+from roofline.cuda_products import best_product, dtypes, product_rates, sustained_product
 from roofline.cuda_streams import sweep
 from roofline.measurement import Measurement, Rate, best
 
@@ -25,12 +25,12 @@ def measure_cuda(*, seconds: float, seed: int, tick: Callable[[int, int], None])
     torch.manual_seed(seed)
     before = gpu_conditions()
     names = dtypes(torch)
-    libraries = {}
+    named = {}
     for done, dtype in enumerate(names):
         tick(done, len(names) + 2)
         found = product_rates(torch, timed, dtype, seconds=0.5 * seconds / len(names))
         if found:
-            libraries[dtype] = {f"torch {shape}": rate for shape, rate in found.items()}
+            named[dtype] = found
         torch.cuda.empty_cache()
     after_products = gpu_conditions()
     tick(len(names), len(names) + 2)
@@ -42,14 +42,17 @@ def measure_cuda(*, seconds: float, seed: int, tick: Callable[[int, int], None])
     tick(len(names) + 2, len(names) + 2)
     return Measurement(
         device=properties.name,
-        peaks={dtype: best_product(rates) for dtype, rates in libraries.items()},
-        libraries=libraries,
+        peaks={dtype: best_product(rates) for dtype, rates in named.items()},
+        libraries={
+            dtype: {f"torch {shape}": rate for shape, rate in found.items()} for dtype, found in named.items()
+        },
         bandwidth=bandwidth,
         bandwidth_kernel=kernel,
         sweep=tuple(rows),
         memory_bytes=int(properties.total_memory),
         versions={"torch": str(torch.__version__), "CUDA": str(torch.version.cuda)},
         streams=streams,
+        sustained={dtype: sustained_product(rates) for dtype, rates in named.items()},
         levels={"l1": l1.median, "l2": l2_plateau(rows, int(properties.L2_cache_size))},
         transfers=_transfers(torch, 0.1 * seconds),
         launch_s=launch_s(torch),
@@ -64,13 +67,15 @@ def l2_plateau(rows: list[dict[str, float]], l2_bytes: int) -> float:
     return statistics.median(inside)
 
 
-def timed(torch: Any, task: Callable[[], object], seconds: float, *, at_once: int = 1) -> list[float]:
-    """Seconds of one run, by events around `at_once` runs; at least five readings, the first unrecorded."""
+def timed(
+    torch: Any, task: Callable[[], object], seconds: float, *, at_once: int = 1, readings: int = 6
+) -> list[float]:
+    """Seconds of one run, by events around `at_once` runs; at least `readings`, after three runs unrecorded."""
     taken: list[float] = []
     for _ in range(3):
         task()
     stop = time.perf_counter() + seconds
-    while len(taken) < 6 or time.perf_counter() < stop:
+    while len(taken) < readings or time.perf_counter() < stop:
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
         for _ in range(at_once):
@@ -78,7 +83,7 @@ def timed(torch: Any, task: Callable[[], object], seconds: float, *, at_once: in
         end.record()
         end.synchronize()
         taken.append(start.elapsed_time(end) / 1e3 / at_once)
-    return taken[1:]
+    return taken
 
 
 def _transfers(torch: Any, seconds: float) -> dict[str, Rate]:
