@@ -7,30 +7,41 @@ from roofline.analysis import Analysis, analyze
 from roofline.configs import known_models, read_config
 from roofline.dispatch import Traced, trace
 from roofline.hardware import Device, attainable, device, devices
+from roofline.kernels import Kernel, KernelAnalysis, analyze_kernels, analyze_torch
 from roofline.measurement import Measurement, Rate, measure
 from roofline.operators import Operator
 from roofline.placing import Placed, place
 from roofline.plot import draw_roofline
 from roofline.shapes import ModelShape, model_shape
+from roofline.sweep_plot import draw_sweep
+from roofline.what_if import Gain, batch_sweep, what_if
 
 __all__ = [
     "Analysis",
     "Device",
+    "Gain",
+    "Kernel",
+    "KernelAnalysis",
     "Measurement",
     "ModelShape",
     "Operator",
     "Placed",
     "Rate",
-    "analyze",
     "Traced",
+    "analyze",
+    "analyze_kernels",
+    "analyze_torch",
     "attainable",
+    "batch_sweep",
     "device",
     "devices",
     "draw_roofline",
+    "draw_sweep",
     "known_models",
     "measure",
     "model_shape",
     "place",
     "read_config",
     "trace",
+    "what_if",
 ]
