@@ -2,10 +2,10 @@
 
 Run: python calibrate.py STUDY OUTPUT.json     (OUTPUT: src/quant_risk_analyzer/calibration.json)
 
-Half of the zoo's families fit, the other half judges, and so do the models that the study did not train. For
-each tier: the logistic curve from the risk to the chance of being in the worst tenth, its Brier score and the
-shares of true ones among C and A; bias and spread of log(measured / predicted); for the weights alone, a constant
-for each role.
+Half of the zoo's families fit, the other half judges, and so do the models that the study did not train.
+For each tier: the logistic curve from the risk to the chance of being in the worst tenth, its Brier score and
+the shares of true ones among C and A; bias and spread of log(measured / predicted); for the weights alone, a
+constant for each role.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from quant_risk_analyzer.risk import rate
 from quant_risk_analyzer.rounding import rounded_weights
 from quant_risk_analyzer.scales import search_scale
 from quant_risk_analyzer.smoothing import migrate, smoothing_factors
+from quant_risk_analyzer.together import JointDamage, measure_together
 from quant_risk_analyzer.truth import LayerDamage, Measurement, measure
 from quant_risk_analyzer.verification import RankCheck, Verification, verify
 
@@ -26,6 +27,7 @@ __all__ = [
     "Comparison",
     "FormatRisk",
     "IntegerFormat",
+    "JointDamage",
     "LayerDamage",
     "LayerDrift",
     "LayerRisk",
@@ -40,6 +42,7 @@ __all__ = [
     "compare",
     "drifts",
     "measure",
+    "measure_together",
     "measured_drift",
     "migrate",
     "predict_drift",

@@ -149,8 +149,8 @@ def measure_windows(
     sums: dict[tuple[str, str], list[np.ndarray[Any, Any]]] = {}
     losses: list[np.ndarray[Any, Any]] = []
     with torch.no_grad():
-        for batch, tick in _batches(network, windows, len(chosen) * len(kinds), on_progress):
-            base = _Baseline(network, batch)
+        for batch, tick in batches(network, windows, len(chosen) * len(kinds), on_progress):
+            base = Baseline(network, batch)
             losses.append(base.losses)
             for name, kind, logits in _one_at_a_time(network, batch, chosen, kinds, granularity):
                 sums.setdefault((name, kind), []).append(base.compare(logits))
@@ -166,7 +166,7 @@ def measure_windows(
     )
 
 
-def _batches(
+def batches(
     model: LanguageModel,
     windows: torch.Tensor,
     evaluations: int,
@@ -188,7 +188,7 @@ def _batches(
         yield batch, tick
 
 
-class _Baseline:
+class Baseline:
     """Full-precision distribution of one batch, to compare others with."""
 
     def __init__(self, model: LanguageModel, batch: torch.Tensor) -> None:
