@@ -10,12 +10,20 @@ _WIDTH = 2.0**-51
 _SMALLEST = 5e-324
 
 
-def percentile_of(tail: Callable[[float], float], exceeding: float, low_s: float, high_s: float) -> float:
+def percentile_of(
+    tail: Callable[[float], float],
+    exceeding: float,
+    low_s: float,
+    high_s: float,
+    *,
+    relative: float = _WIDTH,
+) -> float:
     """The t in [low_s, high_s] where the decreasing `tail(t)` equals `exceeding`; or an end.
 
     The Illinois variant of false position on the logarithm of the tail, nearly a straight line for most
     queues, with a bisection whenever three steps have not halved the interval: about ten calls, and never
-    more than three times bisection's. As exact as the tail itself.
+    more than three times bisection's. As exact as the tail itself, or as `relative`, the width of the
+    interval in which the search ends.
     """
 
     def above(time_s: float) -> float:
@@ -27,7 +35,7 @@ def percentile_of(tail: Callable[[float], float], exceeding: float, low_s: float
     if high >= 0:
         return high_s
     width, steps, side = high_s - low_s, 0, 0
-    while high_s - low_s > _WIDTH * high_s:
+    while high_s - low_s > relative * high_s:
         steps += 1
         middle = low_s + (high_s - low_s) * (low / (low - high))
         if steps % 3 == 0 and high_s - low_s > width / 2:
@@ -35,7 +43,7 @@ def percentile_of(tail: Callable[[float], float], exceeding: float, low_s: float
         if steps % 3 == 0:
             width = high_s - low_s
         # At least half the final width from either end, or the interval would never close from the far side.
-        nudge = _WIDTH * high_s / 2
+        nudge = relative * high_s / 2
         middle = min(max(middle, low_s + nudge), high_s - nudge)
         if not low_s < middle < high_s:
             break
