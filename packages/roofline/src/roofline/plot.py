@@ -1,21 +1,21 @@
-"""The roofline as a figure: log-log, ceilings, operators as points, labels clear of each other."""
+"""The roofline as a figure: log-log, ceilings, kernels as points, labels clear of each other."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mfi_command import require
 from roofline.analysis import Analysis
-from roofline.placing import Placed
-from roofline.hardware import Device
+from roofline.chart import Chart, Point, Roof, chart_of
+from roofline.kernels import KernelAnalysis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = {"memory": "#0b6e99", "compute": "#b5451b"}
+COLOURS = {"memory": "#0b6e99", "compute": "#b5451b", "l2": "#3a7d44", "launch": "#7b5ea7", "link": "#8a6d00"}
 # Where a label may stand, in points from its dot: nearest first, and below before above, since over a dot on
 # the roof stands the name of the roof.
 _OFFSETS = sorted(
@@ -26,40 +26,18 @@ _OFFSETS = sorted(
     ),
     key=lambda offset: math.hypot(*offset) + (200 if offset[1] > 0 else 0),
 )
+_LONGEST_LABEL = 60
 
 
-def merged(operators: Iterable[Placed]) -> list[tuple[str, float, float, str]]:
-    """Points that the eye cannot tell apart as one: (label, intensity, FLOP/s, bound), gathers left out."""
-    groups: dict[tuple[float, float], list[Placed]] = {}
-    for placed in operators:
-        if placed.operator.flop:
-            reached = placed.operator.flop / placed.time_s
-            place = (
-                round(math.log10(placed.operator.intensity_flop_per_byte), 1),
-                round(math.log10(reached), 1),
-            )
-            groups.setdefault(place, []).append(placed)
-    points = []
-    for members in groups.values():
-        largest = max(members, key=lambda placed: placed.time_s)
-        points.append(
-            (
-                ", ".join(member.operator.name for member in members),
-                largest.operator.intensity_flop_per_byte,
-                largest.operator.flop / largest.time_s,
-                largest.bound,
-            )
-        )
-    return sorted(points, key=lambda point: point[1])
-
-
-def draw_roofline(analysis: Analysis) -> Figure:
+def draw_roofline(analysis: Analysis | KernelAnalysis) -> Figure:
     """The operators of `analysis` on the roofline of its device.
 
     Parameters
     ----------
     analysis
-        From `analyze`. Every point lies on a ceiling: the figure shows what binds, not what was reached.
+        From `analyze`, `analyze_torch` or `analyze_kernels`. A filled dot is where the kernel was measured; an
+        open one lies on the roof, since nothing was measured. Where L2 traffic is known, a short bar of the
+        kernel's colour stands at its intensity there, as high as the dot.
 
     Returns
     -------
@@ -73,65 +51,103 @@ def draw_roofline(analysis: Analysis) -> Figure:
     """
     figures: Any = require("matplotlib.figure", extra="plot", distribution="roofline")
     canvas: Any = require("matplotlib.backends.backend_agg", extra="plot", distribution="roofline")
+    chart = chart_of(analysis)
     figure: Figure = figures.Figure(figsize=(9, 5.6), layout="constrained")
     canvas.FigureCanvasAgg(figure)  # a renderer that knows how wide a text is, without a display
     axes = figure.add_subplot()
-    points = merged(analysis.operators)
-    used = {analysis.dtype} | ({"fp32"} & set(analysis.device.peaks_flop_per_s))
-    _ceilings(axes, analysis.device, sorted(used), [point[1] for point in points])
-    _points(figure, axes, points)
-    axes.set_title(
-        f"{analysis.device.name}: {analysis.phase}, batch {analysis.batch}, sequence {analysis.sequence},"
-        f" {analysis.dtype}"
-    )
+    _ceilings(axes, chart)
+    _points(figure, axes, chart.points)
+    axes.set_title(chart.title)
     return figure
 
 
-def _ceilings(axes: Axes, device: Device, dtypes: Sequence[str], intensities: Sequence[float]) -> None:
-    ridges = [device.ridge_flop_per_byte(dtype) for dtype in dtypes]
-    left = min([*intensities, *ridges]) / 4
-    right = max([*intensities, *ridges]) * 30
-    top = max(device.peak_flop_per_s(dtype) for dtype in dtypes)
-    axes.set(xscale="log", yscale="log", xlim=(left, right))
-    axes.set_ylim(left * device.bandwidth_bytes_per_s / 6, top * 4)
-    reach = top / device.bandwidth_bytes_per_s
-    axes.plot([left, reach], [left * device.bandwidth_bytes_per_s, top], color="0.25", lw=1.6, zorder=1)
-    axes.annotate(
-        f"{device.bandwidth_bytes_per_s / 1e9:,.4g} GB/s",
-        (left * 1.15, left * 1.15 * device.bandwidth_bytes_per_s),
-        xytext=(14, -6),
-        textcoords="offset points",
-        color="0.25",
-    )
-    for dtype, ridge in zip(dtypes, ridges, strict=True):
-        peak = device.peak_flop_per_s(dtype)
-        axes.plot([ridge, right], [peak, peak], color="0.25", lw=1.6, zorder=1)
-        axes.plot([ridge, ridge], [1, peak], color="0.8", lw=0.8, ls=":", zorder=0)
-        axes.annotate(
-            f"{dtype} {peak / 1e12:,.4g} TFLOP/s, ridge {ridge:,.4g}",
-            (right / 1.05, peak),
-            xytext=(0, 5),
-            textcoords="offset points",
-            ha="right",
-            color="0.25",
-        )
+def limits(chart: Chart) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top of the axes: every ridge and point, with room for their names."""
+    memory = chart.roofs[0].bytes_per_s or 1.0
+    slopes = [roof.bytes_per_s for roof in chart.roofs if roof.bytes_per_s]
+    peaks = [roof.flop_per_s for roof in chart.roofs if roof.flop_per_s]
+    ridges = [peak / memory for peak in peaks]
+    seen = [point.intensity for point in chart.points]
+    seen += [point.l2_intensity for point in chart.points if point.l2_intensity]
+    left, right = min([*seen, *ridges]) / 4, max([*seen, *ridges]) * 30
+    lowest = min([left * min(slopes), *(point.flop_per_s for point in chart.points)])
+    return left, right, lowest / 6, max(peaks) * 4
+
+
+def _ceilings(axes: Axes, chart: Chart) -> None:
+    left, right, bottom, top = limits(chart)
+    axes.set(xscale="log", yscale="log", xlim=(left, right), ylim=(bottom, top))
+    highest = max(roof.flop_per_s for roof in chart.roofs if roof.flop_per_s)
+    slowest = chart.roofs[0].bytes_per_s or 1.0
+    slopes = [roof for roof in chart.roofs if roof.bytes_per_s]
+    for number, roof in enumerate(slopes):
+        _slope(axes, roof, left, highest, first=number == 0)
+    # Over the upper ends of the caches' slopes no line passes; the fastest ends first and is named highest.
+    caches = sorted(slopes[1:], key=lambda roof: roof.bytes_per_s or 0)
+    for row, roof in enumerate(caches):
+        at = (highest / (roof.bytes_per_s or 1), highest)
+        _name(axes, roof.label, at, (2, 5 + 13 * row), "right", colour="0.45")
+    for roof in chart.roofs:
+        if roof.flop_per_s:
+            ridge = roof.flop_per_s / slowest
+            axes.plot([ridge, right], [roof.flop_per_s] * 2, color="0.25", lw=1.6, zorder=1)
+            axes.plot([ridge, ridge], [bottom, roof.flop_per_s], color="0.8", lw=0.8, ls=":", zorder=0)
+            _name(axes, roof.label, (right / 1.05, roof.flop_per_s), (0, 5), "right")
     axes.set_xlabel("arithmetic intensity, FLOP/byte")
-    axes.set_ylabel("attainable, FLOP/s")
+    axes.set_ylabel("FLOP/s")
     axes.grid(True, which="major", color="0.93", lw=0.6)
 
 
-def _points(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float, str]]) -> None:
+def _slope(axes: Axes, roof: Roof, left: float, highest: float, *, first: bool) -> None:
+    rate = roof.bytes_per_s or 1.0
+    shade = "0.25" if first else "0.55"
+    axes.plot([left, highest / rate], [left * rate, highest], color=shade, lw=1.6 if first else 1.0, zorder=1)
+    if first:
+        _name(axes, roof.label, (left * 1.15, left * 1.15 * rate), (14, -6), "left")
+
+
+def _name(
+    axes: Axes,
+    text: str,
+    at: tuple[float, float],
+    offset: tuple[int, int],
+    side: str,
+    *,
+    colour: str = "0.25",
+) -> None:
+    axes.annotate(
+        text, at, xytext=offset, textcoords="offset points", ha=side, color=colour, fontsize=9
+    ).set_in_layout(False)
+
+
+def _points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     """Dots first; then each label at the first place where it meets no label, dot, ceiling or edge."""
-    for _, intensity, reached, bound in points:
-        axes.plot(intensity, reached, "o", ms=6, color=_COLOURS[bound], zorder=3)
+    for point in points:
+        colour = COLOURS[point.bound]
+        axes.plot(
+            point.intensity,
+            point.flop_per_s,
+            "o",
+            ms=6,
+            color=colour,
+            mfc=colour if point.measured else "white",
+            zorder=3,
+        )
+        if point.l2_intensity:
+            axes.plot(point.l2_intensity, point.flop_per_s, "|", ms=9, color=colour, zorder=2)
     figure.draw_without_rendering()
     frame = axes.get_window_extent()
     taken: list[Any] = [text.get_window_extent() for text in axes.texts]
-    dots = [axes.transData.transform((intensity, reached)) for _, intensity, reached, _ in points]
+    dots = [axes.transData.transform((point.intensity, point.flop_per_s)) for point in points]
     dots += [spot for line in axes.lines for spot in _along(axes, line)]
     # From the right: a label stands to the right of its dot, so the leader lines come down in order.
-    for label, intensity, reached, bound in reversed(points):
-        taken.append(_label(axes, label, (intensity, reached), _COLOURS[bound], frame, taken, dots))
+    for point in reversed(points):
+        at = (point.intensity, point.flop_per_s)
+        taken.append(_label(axes, _short(point.label), at, COLOURS[point.bound], frame, taken, dots))
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 3]}..."
 
 
 def _along(axes: Axes, line: Any) -> Any:

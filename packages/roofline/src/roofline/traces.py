@@ -120,10 +120,16 @@ def _counted(event: Any) -> tuple[str, str, int, int, str] | None:
     moved = sum(math.prod(shape) * size for shape, size in tensors) + math.prod(out) * width
     if name in GATHERS:
         moved = 2 * math.prod(out) * width + sum(math.prod(shape) * size for shape, size in tensors[1:])
-    label = f"{name} {'x'.join(str(size) for size in tensors[0][0])}"
-    if products is not None and len(tensors) > 1:
-        label += f" by {'x'.join(str(size) for size in tensors[1][0])}"
-    return label, kind_of(name), flop, moved, _DTYPES.get(kinds[0], "bf16")
+    return _label(name, shapes), kind_of(name), flop, moved, _DTYPES.get(kinds[0], "bf16")
+
+
+def _label(name: str, shapes: Sequence[Any]) -> str:
+    """The operator with the shapes that tell its runs apart: of a product both, else the first."""
+    factors = shapes[1:3] if name in ("addmm", "baddbmm") else shapes[:2]
+    kind = kind_of(name)
+    shown = factors if kind == "matmul" else shapes[:1]
+    sizes = " by ".join("x".join(str(size) for size in shape) for shape in shown)
+    return f"{'attention' if kind == 'attention' else name} {sizes}"
 
 
 def _result(name: str, shapes: Sequence[Any]) -> Sequence[int] | None:
