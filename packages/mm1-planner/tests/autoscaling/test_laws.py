@@ -45,15 +45,20 @@ def test_without_brakes_one_decision_settles(replicas: int, total: float) -> Non
 def test_downwards_the_highest_recommendation_of_the_window_counts() -> None:
     controller = Controller(scaler(down=Behavior(window_s=300)))
     seen = [controller.decide(15.0 * i, 8, 80 if i == 0 else 20) for i in range(25)]
-    # The 80 of time 0 stands until it is older than 300 s: 15 * 20 is not, 15 * 21 is.
-    assert seen[:21] == [8] * 21
-    assert seen[21] == 2
+    # The 80 of time 0 stands until it is 300 s old.
+    assert seen[:20] == [8] * 20
+    assert seen[20] == 2
+
+
+def test_a_new_scaler_does_not_drop_what_it_finds() -> None:
+    controller = Controller(scaler(down=Behavior(window_s=300)))
+    assert [controller.decide(t, 8, 0) for t in (0.0, 150.0, 299.0, 300.0)] == [8, 8, 8, 1]
 
 
 def test_upwards_the_lowest_recommendation_of_the_window_counts() -> None:
     controller = Controller(scaler(up=Behavior(window_s=60)))
     assert controller.decide(0.0, 2, 20) == 2
-    assert [controller.decide(15.0 * i, 2, 90) for i in range(1, 6)] == [2, 2, 2, 2, 9]
+    assert [controller.decide(15.0 * i, 2, 90) for i in range(1, 6)] == [2, 2, 2, 9, 9]
 
 
 def test_the_default_doubles_or_adds_four_pods_in_15_s() -> None:

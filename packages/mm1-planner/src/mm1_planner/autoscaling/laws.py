@@ -197,11 +197,14 @@ class Controller:
 
     def _stabilized(self, now_s: float, replicas: int, wanted: int) -> int:
         up, down = self.scaler.up.window_s, self.scaler.down.window_s
+        if not self._wanted:
+            # As Kubernetes does: what a new autoscaler finds counts as its first recommendation.
+            self._wanted.append((now_s, replicas))
+        lowest = min([wanted, *(count for at, count in self._wanted if at > now_s - up)])
+        highest = max([wanted, *(count for at, count in self._wanted if at > now_s - down)])
         self._wanted.append((now_s, wanted))
-        while self._wanted[0][0] < now_s - max(up, down):
+        while self._wanted[0][0] <= now_s - max(up, down) and len(self._wanted) > 1:
             self._wanted.popleft()
-        lowest = min(count for at, count in self._wanted if at >= now_s - up)
-        highest = max(count for at, count in self._wanted if at >= now_s - down)
         return min(max(replicas, lowest), highest)
 
     def _limited(self, now_s: float, replicas: int, wanted: int) -> int:

@@ -26,10 +26,10 @@ def plot_autoscaling(study: AutoscalingStudy) -> Figure:
     above, below = figure.subplots(2, 1, sharex=True)
     runs = (("scaler alone", study.reactive, "tab:red"), ("with the schedule", study.scheduled, "tab:blue"))
     for name, run, colour in runs:
-        hours = [step.time_s / 60 for step in run.steps]
+        minutes = [step.time_s / 60 for step in run.steps]
         label = f"{name}: {run.attainment:.2%} in time, {run.replica_hours:.3g} replica-hours"
-        above.step(hours, [step.ready for step in run.steps], where="post", color=colour, label=label)
-        below.step(hours, [step.waiting for step in run.steps], where="post", color=colour, label=name)
+        above.step(minutes, [step.ready for step in run.steps], where="post", color=colour, label=label)
+        below.step(minutes, [step.waiting for step in run.steps], where="post", color=colour, label=name)
     if study.fixed is not None and study.fixed_replicas is not None:
         label = f"fixed: {study.fixed_replicas}, {study.fixed.replica_hours:.3g} replica-hours"
         above.axhline(study.fixed_replicas, color="0.5", linewidth=1, label=label)
@@ -39,6 +39,7 @@ def plot_autoscaling(study: AutoscalingStudy) -> Figure:
     below.set_ylabel("requests waiting")
     below.set_xlabel("minutes")
     below.set_yscale("symlog", linthresh=1)
+    below.set_ylim(bottom=0)
     below.legend()
     scaler = study.scaler
     figure.suptitle(
