@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PRECISION = 0.01
 """Relative half width of a mean's 95 % interval at which a run may end; five times as much for a p99."""
 
-_FEWEST_BATCHES, _BATCHES = 20, 40
+_BATCHES = 40
 _BLOCK = 1 << 15
 _NEGLIGIBLE = 0.1
 """Of the precision asked of a sojourn: what that much of it cannot change of a wait need not be known."""
@@ -172,17 +172,17 @@ def stream_queue(
         while record.full < _BATCHES:
             _serve(queue, draws, record.room, record)
         return record, warmup, record.size >= shortest and precise(record.estimates(cluster), precision)
-    size = min(shortest, most // (_FEWEST_BATCHES + 1))
+    size = min(shortest, most // (_BATCHES + 1))
     _serve(queue, draws, size, None)
     record = Record(unit_s, size)
     while True:
         _serve(queue, draws, record.room, record)
-        due = record.full >= _FEWEST_BATCHES and record.full % 5 == 0 and record.size >= shortest
-        if due and precise(record.estimates(cluster), precision):
-            return record, size, True
-        if record.customers + record.size + size > most and record.full >= _FEWEST_BATCHES:
-            return record, size, False
+        # One look for each doubling: a rule that looks often stops where the spread happens to be small.
         if record.full == _BATCHES:
+            if record.size >= shortest and precise(record.estimates(cluster), precision):
+                return record, size, True
+            if record.customers * 2 + size > most:
+                return record, size, False
             record.merge()
 
 
