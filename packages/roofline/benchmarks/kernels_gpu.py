@@ -4,8 +4,8 @@
         --metrics "$(python kernels_gpu.py metrics)" python kernels_gpu.py run
     python kernels_gpu.py time times.json trace trace.json
 
-`run` launches every case once between two marker kernels (`bitwise_not`), so that the kernels of a case can be
-told apart in the export whatever they are called. Operands are random and far larger than the L2.
+`run` launches every case once between two marker kernels (`bitwise_not`), so that the kernels of a case can
+be told apart in the export whatever they are called. Operands are random and far larger than the L2.
 """
 
 from __future__ import annotations

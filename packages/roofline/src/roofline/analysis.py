@@ -17,6 +17,7 @@ from roofline.parallel import collectives, shard
 from roofline.passes import forward, kv_cache_bytes, parameters
 from roofline.placing import Placed, place
 from roofline.shapes import ModelShape, model_shape
+from roofline.sparse import sparse_looking
 from roofline.work import Pass
 
 PHASES = ("prefill", "decode")
@@ -28,8 +29,8 @@ class Analysis:
     """A forward pass on a device; `operators` in the order of the model.
 
     `total_time_s` is the sum of the floors, one operator after the other. `memory_bytes` is weights plus
-    cache; `fits` is None where the device's memory is not known. With `tensor_parallel` devices everything but
-    `parameters` and `shape` is what one of them does and holds.
+    cache; `fits` is None where the device's memory is not known. With `tensor_parallel` devices everything
+    but `parameters` and `shape` is what one of them does and holds.
     """
 
     device: Device
@@ -217,9 +218,10 @@ def _notes(shape: ModelShape, hardware: Device, sequence: int, work: Pass) -> tu
             f"weights and cache take {needed / 1e9:.4g} GB,"
             f" {hardware.name} has {hardware.memory_bytes / 1e9:.4g} GB"
         )
+    found += sparse_looking(hardware)
     if shape.experts:
         share = shape.experts.touched(work.tokens) / shape.experts.count
         found.append(
-            f"{share:.0%} of the experts' weights are read: what {work.tokens} tokens touch if they choose at random"
+            f"{share:.0%} of the experts' weights are read: what {work.tokens} tokens touch, choosing at random"
         )
     return tuple(found)

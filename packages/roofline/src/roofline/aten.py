@@ -73,7 +73,20 @@ _EACH = {
     "softmax": FLOP_PER_ELEMENT["softmax"],
 }
 _MOVED = {
-    *("_to_copy", "to", "clone", "copy", "cat", "stack", "contiguous", "where", "repeat", "roll", "flip", "pad"),
+    *(
+        "_to_copy",
+        "to",
+        "clone",
+        "copy",
+        "cat",
+        "stack",
+        "contiguous",
+        "where",
+        "repeat",
+        "roll",
+        "flip",
+        "pad",
+    ),
     *("constant_pad_nd", "masked_fill", "fill", "zero", "arange", "full", "zeros", "ones", "full_like"),
     *("zeros_like", "ones_like", "tril", "triu", "new_zeros", "new_ones", "new_full", "scalar_tensor"),
     *("repeat_interleave", "im2col", "eye", "bernoulli", "normal", "uniform", "linspace"),
@@ -84,7 +97,14 @@ SCATTERS = ("index_put", "index_copy", "scatter", "index_add", "scatter_add", "_
 NOT_LAUNCHED = {
     *("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "_unsafe_view", "detach"),
     *("lift_fresh", "lift_fresh_copy", "_local_scalar_dense", "is_same_size", "resize", "set", "alias"),
-    *("sym_size", "sym_stride", "sym_numel", "_assert_async", "_assert_scalar", "_has_compatible_shallow_copy_type"),
+    *(
+        "sym_size",
+        "sym_stride",
+        "sym_numel",
+        "_assert_async",
+        "_assert_scalar",
+        "_has_compatible_shallow_copy_type",
+    ),
 }
 _REDUCTIONS = {
     *("sum", "mean", "amax", "amin", "max", "min", "var", "var_mean", "std", "norm", "linalg_vector_norm"),

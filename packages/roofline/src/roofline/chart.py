@@ -82,7 +82,9 @@ def chart_of(analysis: Analysis | KernelAnalysis) -> Chart:
         dtypes |= {kernel.dtype for kernel in analysis.kernels}
     if any(placed.operator.kind in ("vector", "gather") for placed in analysis.operators):
         dtypes |= {"fp32"} & set(device.peaks_flop_per_s)
-    roofs += [Roof(_peak(analysis, dtype), flop_per_s=device.peak_flop_per_s(dtype)) for dtype in sorted(dtypes)]
+    roofs += [
+        Roof(_peak(analysis, dtype), flop_per_s=device.peak_flop_per_s(dtype)) for dtype in sorted(dtypes)
+    ]
     unplaced = [placed.operator.name for placed in analysis.operators if not placed.operator.flop]
     points = measured(analysis) if isinstance(analysis, KernelAnalysis) else []
     return Chart(_title(analysis), tuple(roofs), tuple(points or merged(analysis.operators)), tuple(unplaced))
@@ -93,8 +95,8 @@ def _title(analysis: Analysis | KernelAnalysis) -> str:
         return f"{analysis.device.name}: {len(analysis.kernels)} kernels, {analysis.dtype}"
     ways = f", one of {analysis.tensor_parallel}" if analysis.tensor_parallel > 1 else ""
     return (
-        f"{analysis.device.name}{ways}: {analysis.phase}, batch {analysis.batch}, sequence {analysis.sequence},"
-        f" {analysis.dtype}"
+        f"{analysis.device.name}{ways}: {analysis.phase}, batch {analysis.batch},"
+        f" sequence {analysis.sequence}, {analysis.dtype}"
     )
 
 

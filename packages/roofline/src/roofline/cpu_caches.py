@@ -26,7 +26,9 @@ def cache_bytes(system: Path = _SYSTEM) -> dict[str, int]:
     levels: dict[int, dict[str, int]] = {}
     for cpu in range(usable_cpus()):
         for entry in (system / f"cpu{cpu}" / "cache").glob("index*"):
-            level, kind, size, shared = (_text(entry / key) for key in ("level", "type", "size", "shared_cpu_list"))
+            level, kind, size, shared = (
+                _text(entry / key) for key in ("level", "type", "size", "shared_cpu_list")
+            )
             if kind != "Instruction" and level.isdigit() and size:
                 levels.setdefault(int(level), {})[shared] = _size(size)
     if not levels:
@@ -60,7 +62,9 @@ def plateaus(
     found, below = {}, 0
     for name, size in caches.items():
         inside = [
-            row[f"{kernel}_bytes_per_s"] for row in rows if 1.5 * below <= row["working_set_bytes"] <= 0.6 * size
+            row[f"{kernel}_bytes_per_s"]
+            for row in rows
+            if 1.5 * below <= row["working_set_bytes"] <= 0.6 * size
         ]
         if inside:
             found[name] = statistics.median(inside)

@@ -12,8 +12,8 @@ from roofline.measurement import Rate, best
 # (m, n, k): the square everybody quotes, a smaller one, a deep one with few results.
 _SHAPES = ((8192, 8192, 8192), (4096, 4096, 4096), (8192, 8192, 16384))
 _SLOW = ("fp32", "fp64")  # vector units: a product of 8192 takes a tenth of a second
-# A chip at its power limit lowers its clocks within milliseconds, so a rate belongs to a state of the chip: ten
-# products after a pause, as the figures that people quote are measured, and products without a pause.
+# A chip at its power limit lowers its clocks within milliseconds, so a rate belongs to a state of the chip:
+# ten products after a pause, as the figures that people quote are measured, and products without a pause.
 _BURSTS, _BURST, _PAUSE_S = 5, 10, 0.25
 Task = Callable[[], object]
 
@@ -21,8 +21,8 @@ Task = Callable[[], object]
 def product_rates(
     torch: Any, timed: Callable[..., list[float]], dtype: str, *, seconds: float
 ) -> dict[str, Rate]:
-    """FLOP/s (operations/s for int8) of each shape, `"8192x8192x8192"` -> rate without pauses, and of the first
-    shape in bursts (`"8192x8192x8192 in bursts"`); empty where the device or torch has no such product.
+    """FLOP/s (operations/s for int8) of each shape, `"8192x8192x8192"` -> rate without pauses, and of the
+    first shape in bursts (`"8192x8192x8192 in bursts"`); empty where the device or torch has no such product.
     """
     shapes = _SHAPES[1:2] if dtype in _SLOW else _SHAPES
     rates = {}

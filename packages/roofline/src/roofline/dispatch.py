@@ -1,9 +1,9 @@
-"""What a torch function computes and moves, seen operator by operator while it runs: on meta tensors, which have
-shapes and no values, so neither weights nor a device are needed.
+"""What a torch function computes and moves, seen operator by operator while it runs: on meta tensors, which
+have shapes and no values, so neither weights nor a device are needed.
 
 An operator on its own reads its inputs and writes its results: summed, that is what an unfused run moves. A
-module on its own reads what it did not make itself and writes what others use: what a fused kernel of it would
-move at the least.
+module on its own reads what it did not make itself and writes what others use: what a fused kernel of it
+would move at the least.
 """
 
 from __future__ import annotations
@@ -45,10 +45,11 @@ class Traced:
     Attributes
     ----------
     operators
-        Equal ones merged, `count` saying how often they ran; of a layer's number only a `*` is left in the name.
+        Equal ones merged, `count` saying how often they ran; of a layer's number only a `*` is left in the
+        name.
     modules
-        The same, one entry a module's own code: `bytes` is what a kernel of all of it would move at the least,
-        `unfused_bytes` what its operators move one by one.
+        The same, one entry a module's own code: `bytes` is what a kernel of all of it would move at the
+        least, `unfused_bytes` what its operators move one by one.
     product_flop
         FLOP of matrix products, convolutions and attention: what `torch.utils.flop_counter` counts.
     assumed
@@ -82,8 +83,8 @@ def trace(function: Callable[..., Any], *arguments: Any, **options: Any) -> Trac
     Parameters
     ----------
     function
-        A torch module or any function of tensors. Give meta tensors (`torch.empty(..., device="meta")`, modules
-        built under `torch.device("meta")`) to count without computing.
+        A torch module or any function of tensors. Give meta tensors (`torch.empty(..., device="meta")`,
+        modules built under `torch.device("meta")`) to count without computing.
 
     Returns
     -------
@@ -97,9 +98,10 @@ def trace(function: Callable[..., Any], *arguments: Any, **options: Any) -> Trac
     Notes
     -----
     FLOP of products from their definition; element-wise operators by the convention of `roofline.operators`.
-    Bytes: a broadcast input counts what it holds, a gather what it picks, a view nothing. An expert's weights in
-    a grouped product count as far as randomly spread rows are expected to meet them. Grouping by module follows
-    `torch.nn.Module` calls. Cost: the run itself, some 20 microseconds an operator on meta tensors.
+    Bytes: a broadcast input counts what it holds, a gather what it picks, a view nothing. An expert's
+    weights in a grouped product count as far as randomly spread rows are expected to meet them. Grouping by
+    module follows `torch.nn.Module` calls. Cost: the run itself, some 20 microseconds an operator on meta
+    tensors.
 
     Examples
     --------
@@ -112,14 +114,20 @@ def trace(function: Callable[..., Any], *arguments: Any, **options: Any) -> Trac
     torch = require("torch", extra="torch", distribution="roofline")
     recorder = _Recorder(torch)
     # Modes of Python's dispatch are classes, and torch is not imported until somebody has some.
-    base: Any = require("torch.utils._python_dispatch", extra="torch", distribution="roofline").TorchDispatchMode
+    base: Any = require(
+        "torch.utils._python_dispatch", extra="torch", distribution="roofline"
+    ).TorchDispatchMode
 
     def every_operator(_: Any, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
         return recorder.dispatch(function, arguments, options or {})
 
     mode = type("Recording", (base,), {"__torch_dispatch__": every_operator})()
     try:
-        with recorder.modules(), torch.no_grad() if not _wants_gradients(torch, arguments) else _nothing(), mode:
+        with (
+            recorder.modules(),
+            torch.no_grad() if not _wants_gradients(torch, arguments) else _nothing(),
+            mode,
+        ):
             result = function(*arguments, **options)
     except (RuntimeError, NotImplementedError) as error:
         words = " ".join(str(error).split())[:200]
@@ -205,7 +213,11 @@ class _Recorder:
         shapes = [tuple(a.shape) if isinstance(a, self.torch.Tensor) else a for a in arguments]
         first = tuple(outputs[0].shape)
         products = product_flop(name, shapes, first)
-        flop = products if products is not None else vector_flop(name, [_held(t) for t in inputs], _held(outputs[0]))
+        flop = (
+            products
+            if products is not None
+            else vector_flop(name, [_held(t) for t in inputs], _held(outputs[0]))
+        )
         reads, writes = _traffic(name, inputs, outputs)
         call, module = self._calls[-1] if self._calls else (0, "")
         self.steps.append(
@@ -313,7 +325,9 @@ def _fused(steps: list[_Step], kept: set[int]) -> Iterator[Operator]:
         merged[
             (
                 members[0].module or "function",
-                "attention" if len(kinds) > 1 and kind == "matmul" and not sum(s.weights for s in members) else kind,
+                "attention"
+                if len(kinds) > 1 and kind == "matmul" and not sum(s.weights for s in members)
+                else kind,
                 sum(step.flop for step in members),
                 sum(reads.values()) + sum(writes.values()),
                 sum(step.bytes for step in members),

@@ -111,6 +111,11 @@ def _optional_rate(where: str, value: object) -> float | None:
     return None if value is None else _rate(where, value)
 
 
+def checked_rate(name: str, value: float) -> float:
+    """A positive number that a user gave; `BadInput` naming it otherwise."""
+    return _rate(name, value)
+
+
 def _size(where: str, value: object) -> int | None:
     if value is None:
         return None

@@ -14,6 +14,7 @@ from roofline.hardware import Device
 from roofline.hardware import device as find_device
 from roofline.operators import Operator
 from roofline.placing import Placed, place
+from roofline.sparse import sparse_looking
 
 # A measurement this far over the roof is not noise: bytes or FLOP were counted that did not happen.
 _OVER = 1.05
@@ -121,8 +122,8 @@ def analyze_kernels(
     Parameters
     ----------
     kernels
-        `Kernel`s, or a path: a table (.csv, .toml, .json) with name and flop and bytes, or kind and sizes; the
-        CSV of `ncu --csv --page raw`; a trace of torch's profiler (.json, .json.gz).
+        `Kernel`s, or a path: a table (.csv, .toml, .json) with name and flop and bytes, or kind and sizes;
+        the CSV of `ncu --csv --page raw`; a trace of torch's profiler (.json, .json.gz).
     device
         As for `roofline.device`; `roofline measure` gives one with L2 and launch.
     dtype
@@ -145,8 +146,8 @@ def analyze_kernels(
     if not found:
         raise BadInput("no kernel to place: expected at least one")
     placed = tuple(place(one.operator, hardware, dtype=one.dtype) for one in found)
-    notes = tuple(note for one, put in zip(found, placed, strict=True) if (note := _impossible(one, put)))
-    return KernelAnalysis(hardware, short, found, placed, notes)
+    notes = [note for one, put in zip(found, placed, strict=True) if (note := _impossible(one, put))]
+    return KernelAnalysis(hardware, short, found, placed, (*sparse_looking(hardware), *notes))
 
 
 def _impossible(kernel: Kernel, placed: Placed) -> str | None:

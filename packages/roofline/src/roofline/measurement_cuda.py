@@ -1,4 +1,6 @@
-"""A CUDA device's ceilings: products per dtype, streams per level, transfers and launches, timed by events."""
+"""A CUDA device's ceilings: products per dtype, streams per level, transfers and launches, timed by
+events.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def l2_plateau(rows: list[dict[str, float]], l2_bytes: int) -> float:
 def timed(
     torch: Any, task: Callable[[], object], seconds: float, *, at_once: int = 1, readings: int = 6
 ) -> list[float]:
-    """Seconds of one run, by events around `at_once` runs; at least `readings`, after three runs unrecorded."""
+    """Seconds of one run, by events around `at_once` runs; at least `readings`, after three runs
+    unrecorded.
+    """
     taken: list[float] = []
     for _ in range(3):
         task()

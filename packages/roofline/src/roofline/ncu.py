@@ -19,10 +19,20 @@ METRICS = (TIME, READ, WRITTEN, *LEVELS.values(), COMPUTE, MEMORY)
 _TENSOR = "sm__ops_path_tensor_"
 _VECTOR = {"ffma": 2, "fadd": 1, "fmul": 1, "dfma": 2, "dadd": 1, "dmul": 1, "hfma": 2, "hadd": 1, "hmul": 1}
 _UNITS = {
-    **{"byte": 1.0, "Kbyte": 1e3, "Mbyte": 1e6, "Gbyte": 1e9, "Tbyte": 1e12},
-    **{"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0},
-    **{"nsecond": 1e-9, "usecond": 1e-6, "msecond": 1e-3, "second": 1.0},
-    **{"%": 0.01},
+    "byte": 1.0,
+    "Kbyte": 1e3,
+    "Mbyte": 1e6,
+    "Gbyte": 1e9,
+    "Tbyte": 1e12,
+    "ns": 1e-9,
+    "us": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "nsecond": 1e-9,
+    "usecond": 1e-6,
+    "msecond": 1e-3,
+    "second": 1.0,
+    "%": 0.01,
 }
 
 

@@ -26,8 +26,8 @@ FLOP_PER_ELEMENT = {
 }
 # Times the operand is moved where each step is a kernel of its own. rms: square 2, mean 1, scale 2, weight 2.
 # layer: mean 1, centre 2, square 2, mean 1, scale 2, weight 2, bias 2. softmax: maximum 1, subtract 2,
-# exponential 2, sum 1, divide 2. rotary: two products 4, the turned copy 2, sum 3. gated: activation 2, product 3.
-# scores of attention: product 1, scale 2, mask 2, softmax (one kernel) 2, product 1.
+# exponential 2, sum 1, divide 2. rotary: two products 4, the turned copy 2, sum 3. gated: activation 2,
+# product 3. scores of attention: product 1, scale 2, mask 2, softmax (one kernel) 2, product 1.
 STEP_PASSES = {"rms": 7, "layer": 12, "softmax": 8, "rotary": 9, "gated": 5, "scores": 8}
 
 
@@ -49,8 +49,8 @@ class Operator:
         Of one run: (m, n, k) of a matmul; (batch, queries, keys, heads, kv_heads, head_dim) of attention;
         (elements,) otherwise.
     step_bytes
-        Bytes of all runs where every elementary step (square, mean, product, ...) is a kernel of its own; None
-        where the operator is one step.
+        Bytes of all runs where every elementary step (square, mean, product, ...) is a kernel of its own;
+        None where the operator is one step.
     """
 
     name: str

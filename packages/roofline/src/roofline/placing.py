@@ -10,7 +10,8 @@ from mfi_command import BadInput
 from roofline.hardware import Device
 from roofline.operators import Operator
 
-# Rows and columns of results that multiprocessors sharing loads work on together: what a product re-reads from L2.
+# Rows and columns of results that multiprocessors sharing loads work on together: what a product re-reads
+# from L2.
 _TILE = 256
 
 
@@ -23,8 +24,8 @@ class Placed:
     operator
         What it computes and moves.
     bound
-        The ceiling that takes longest: "compute", "memory" (HBM or DRAM), and, where the device has a figure for
-        it, "l2", "launch" or "link".
+        The ceiling that takes longest: "compute", "memory" (HBM or DRAM), and, where the device has a figure
+        for it, "l2", "launch" or "link".
     time_s
         The longest of `times_s`: a floor, what perfect kernels would take.
     peak_flop_per_s
@@ -85,6 +86,6 @@ def l2_bytes(operator: Operator) -> int:
 def _link(device: Device) -> float:
     if device.link_bytes_per_s is None:
         raise BadInput(
-            f"{device.name} has no link_bytes_per_s, which collectives need; give the bytes/s out of one device"
+            f"{device.name} has no link_bytes_per_s, which collectives need: bytes/s out of one device"
         )
     return device.link_bytes_per_s

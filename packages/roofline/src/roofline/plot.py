@@ -35,9 +35,9 @@ def draw_roofline(analysis: Analysis | KernelAnalysis) -> Figure:
     Parameters
     ----------
     analysis
-        From `analyze`, `analyze_torch` or `analyze_kernels`. A filled dot is where the kernel was measured; an
-        open one lies on the roof, since nothing was measured. Where L2 traffic is known, a short bar of the
-        kernel's colour stands at its intensity there, as high as the dot.
+        From `analyze`, `analyze_torch` or `analyze_kernels`. A filled dot is where the kernel was measured;
+        an open one lies on the roof, since nothing was measured. Where L2 traffic is known, a short bar of
+        the kernel's colour stands at its intensity there, as high as the dot.
 
     Returns
     -------

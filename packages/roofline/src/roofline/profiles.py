@@ -42,7 +42,9 @@ def _text(path: Path) -> str:
     try:
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: is not text ({error}); an .ncu-rep is exported with ncu --csv --page raw") from error
+        raise BadInput(
+            f"{path}: is not text ({error}); an .ncu-rep is exported with ncu --csv --page raw"
+        ) from error
     if not text.strip():
         raise BadInput(f"{path}: is empty; expected a table of kernels or a profiler's export")
     return text

@@ -11,6 +11,7 @@ from typing import Any
 
 from mfi_command import BadInput
 from roofline.arguments import positive
+from roofline.configs import read_config
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ LEARNED_POSITIONS = ("opt", "gpt2")
 
 @dataclass(frozen=True)
 class Experts:
-    """A mixture of experts: `active` of `count` gated MLPs of width `intermediate` for each token, in `layers`
-    layers, and one of width `shared` (0: none) for every token.
+    """A mixture of experts: `active` of `count` gated MLPs of width `intermediate` for each token, in
+    `layers` layers, and one of width `shared` (0: none) for every token.
     """
 
     count: int
@@ -235,6 +236,19 @@ def model_shape(config: Mapping[str, Any]) -> ModelShape:
         max_sequence=longest,
         experts=_experts(config, family, layers),
     )
+
+
+def has_formulas(model: str) -> bool:
+    """Whether `model` is one that `analyze` counts; True also where its config cannot be read, so that
+    `analyze` says why.
+    """
+    try:
+        config = read_config(model)
+    except BadInput:
+        return True
+    inner = config.get("text_config")
+    kind = (inner if isinstance(inner, Mapping) else config).get("model_type")
+    return kind is None or kind in FAMILIES
 
 
 def _experts(config: Mapping[str, Any], family: Family, layers: int) -> Experts | None:

@@ -21,8 +21,8 @@ _COLOURS = {
 
 
 def draw_sweep(measurement: Measurement) -> Figure:
-    """Rates of each kernel over the working set, log-log; capacities of the caches as vertical lines, the level
-    that each plateau gave as a horizontal one.
+    """Rates of each kernel over the working set, log-log; capacities of the caches as vertical lines, the
+    level that each plateau gave as a horizontal one.
 
     Raises
     ------

@@ -50,8 +50,8 @@ _LARGEST = 1e30  # FLOP or bytes; more is a slip
 
 
 def kernel_from(entry: Mapping[str, Any], *, where: str, dtype: str) -> Kernel:
-    """A `Kernel` from `name`, and `flop` and `bytes` or `kind` and its sizes; `dtype`, `count`, `time_s` may be
-    there.
+    """A `Kernel` from `name`, and `flop` and `bytes` or `kind` and its sizes; `dtype`, `count`, `time_s` may
+    be there.
 
     Raises
     ------

@@ -13,14 +13,33 @@ from roofline.kernels import Kernel
 from roofline.operators import Operator
 
 _BYTES = {
-    **{"float": 4, "double": 8, "c10::BFloat16": 2, "c10::Half": 2, "long int": 8, "int": 4, "bool": 1},
-    **{"c10::Float8_e4m3fn": 1, "c10::Float8_e5m2": 1, "signed char": 1, "unsigned char": 1, "long": 8},
+    "float": 4,
+    "double": 8,
+    "c10::BFloat16": 2,
+    "c10::Half": 2,
+    "long int": 8,
+    "int": 4,
+    "bool": 1,
+    "c10::Float8_e4m3fn": 1,
+    "c10::Float8_e5m2": 1,
+    "signed char": 1,
+    "unsigned char": 1,
+    "long": 8,
 }
 _DTYPES = {"float": "fp32", "double": "fp64", "c10::BFloat16": "bf16", "c10::Half": "fp16"}
 _ELEMENTWISE = (
     *("add", "sub", "mul", "div", "silu", "gelu", "relu", "sigmoid", "tanh", "exp", "pow", "rsqrt", "sqrt"),
     *("neg", "cos", "sin", "clone", "copy", "to", "_to_copy", "where", "masked_fill", "softmax", "_softmax"),
-    *("native_layer_norm", "layer_norm", "rms_norm", "_fused_rms_norm", "addcmul", "lerp", "cat", "contiguous"),
+    *(
+        "native_layer_norm",
+        "layer_norm",
+        "rms_norm",
+        "_fused_rms_norm",
+        "addcmul",
+        "lerp",
+        "cat",
+        "contiguous",
+    ),
 )
 
 
@@ -37,7 +56,9 @@ def read_trace(content: Mapping[str, Any], *, where: str) -> tuple[Kernel, ...]:
         No operator with shapes: profile with `record_shapes=True`.
     """
     events = [one for one in content["traceEvents"] if isinstance(one, dict) and one.get("ph") == "X"]
-    operators = [one for one in events if one.get("cat") == "cpu_op" and "Input Dims" in (one.get("args") or {})]
+    operators = [
+        one for one in events if one.get("cat") == "cpu_op" and "Input Dims" in (one.get("args") or {})
+    ]
     if not operators:
         raise BadInput(f"{where}: no operator with shapes; profile with record_shapes=True")
     kernels = [one for one in events if one.get("cat") in ("kernel", "gpu_memcpy", "gpu_memset")]
@@ -148,7 +169,9 @@ def _result(name: str, shapes: Sequence[Any]) -> Sequence[int] | None:
         return [*shapes[1], shapes[0][-1]]
     if name in GATHERS or name == "cat":
         return None
-    tensors = [shape for shape in shapes if isinstance(shape, list) and all(isinstance(s, int) for s in shape)]
+    tensors = [
+        shape for shape in shapes if isinstance(shape, list) and all(isinstance(s, int) for s in shape)
+    ]
     rank = max((len(shape) for shape in tensors), default=0)
     padded = [[1] * (rank - len(shape)) + shape for shape in tensors]
     return [max(sizes) for sizes in zip(*padded, strict=True)] if rank else None

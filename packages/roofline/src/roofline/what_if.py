@@ -1,4 +1,6 @@
-"""What a change would gain, calculated: another bandwidth, another format, operators fused, more sequences."""
+"""What a change would gain, calculated: another bandwidth, another format, operators fused, more
+sequences.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ _LARGEST_FACTOR = 1e6
 class Gain:
     """One change: the analysis under it, and how much less time the floor is.
 
-    `speed_up` is time before / time after; below 1 the change costs time. `per_sequence_speed_up` divides both
-    by the sequences at once, which tells something where the batch changed.
+    `speed_up` is time before / time after; below 1 the change costs time. `per_sequence_speed_up` divides
+    both by the sequences at once, which tells something where the batch changed.
     """
 
     change: str
@@ -117,7 +119,9 @@ def _parsed(change: str) -> tuple[str, str]:
     return kind, value
 
 
-def _changed(model: Any, device: Device, options: Mapping[str, Any], changes: list[tuple[str, str]]) -> Analysis:
+def _changed(
+    model: Any, device: Device, options: Mapping[str, Any], changes: list[tuple[str, str]]
+) -> Analysis:
     given = dict(options)
     fusions = []
     for kind, value in changes:
