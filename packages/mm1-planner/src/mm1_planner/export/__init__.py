@@ -1,0 +1,1 @@
+"""Manifests for Kubernetes, KEDA and Prometheus."""
