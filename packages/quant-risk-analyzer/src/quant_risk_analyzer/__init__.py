@@ -6,7 +6,7 @@ Importing this package loads numpy and no torch; functions that run a model impo
 from quant_risk_analyzer.agreement import Agreement, rank_agreement, spearman
 from quant_risk_analyzer.allocation import Allocation, allocate
 from quant_risk_analyzer.comparison import Change, Comparison, compare
-from quant_risk_analyzer.drift import LayerDrift, drifts, measured_drift, predict_drift
+from quant_risk_analyzer.drift import LayerDrift, drift_bound, drifts, measured_drift, predict_drift
 from quant_risk_analyzer.formats import FORMATS, IntegerFormat, NumberFormat
 from quant_risk_analyzer.quantizers import Quantized, quantize
 from quant_risk_analyzer.ratings import Thresholds
@@ -40,6 +40,7 @@ __all__ = [
     "Verification",
     "allocate",
     "compare",
+    "drift_bound",
     "drifts",
     "measure",
     "measure_together",

@@ -1,4 +1,4 @@
-"""How far quantization moves the singular values of a weight: measured, and predicted without quantizing."""
+"""How far quantization moves the singular values of a weight: measured, predicted, and bounded."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from typing import Any
 import numpy as np
 
 from mfi_command import BadInput
-from quant_risk_analyzer.formats import Granularity, NumberFormat, format_named, formats_named, to_blocks
-from quant_risk_analyzer.grids import absmax_grid
-from quant_risk_analyzer.quantizers import checked, quantize
+from quant_risk_analyzer.formats import Granularity, NumberFormat, format_named, formats_named
+from quant_risk_analyzer.noisy_spectrum import noisy_squares
+from quant_risk_analyzer.quantizers import checked, quantize, rounded
 
 LIVE = 1e-6  # of the largest value: below, a rank-deficient weight has only rounding
 LIMIT = 0.10  # a layer whose singular values move more than this is flagged
+# Neighbours scatter together: the largest of them scatters less than the largest of independent ones. Fitted
+# to simulated noise on random spectra, benchmarks/drift.py.
+COMMON = 0.66
+
+Array = np.ndarray[Any, Any]
 
 
 def singular_values(W: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -26,13 +31,7 @@ def singular_values(W: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     Computed in float64: a value is wrong by about :math:`10^{-16} (\sigma_1/\sigma)^2`, relative, which is
     nothing over the top half of a spectrum and too much for the smallest. Cost O(min(m, n)^2 max(m, n)).
     """
-    import torch
-
-    # torch for either type: numpy's BLAS threads and torch's, both spinning, stall each other for seconds.
-    A = torch.as_tensor(W).detach().double()
-    A = A.reshape(len(A), -1)
-    gram = A @ A.T if len(A) <= A.shape[1] else A.T @ A
-    values: np.ndarray[Any, Any] = torch.linalg.eigvalsh(gram).clamp_(min=0).sqrt_().flip(0).numpy()
+    values: np.ndarray[Any, Any] = np.sqrt(np.maximum(_eigenvalues(_gram(_matrix(W))), 0))
     return values
 
 
@@ -61,57 +60,136 @@ def predict_drift(
     granularity: Granularity = "channel",
     spectrum: Any | None = None,
 ) -> float:
-    r"""Drift expected from the step of the quantizer alone; nothing is quantized.
+    r"""Drift expected from the noise of the rounding; no spectrum of a quantized weight is computed.
 
-    Rounding is taken for independent noise of variance :math:`t^2 = s^2/12`, averaged over the steps
-    :math:`s` of the blocks. Noise of an m x n matrix lifts a singular value to
+    The rounding error of row r is taken for independent noise of the variance :math:`v_r` beside a part
+    :math:`-b_r W_r` along the row itself (what rounds to zero shrinks). Both follow from the step: the mean
+    square of :math:`w - s\,\mathrm{round}(w/s)` over the row and its product with the row. Then
 
-    .. math:: \sigma' = \sqrt{\sigma^2 + t^2 (m + n) + t^4 m n / \sigma^2}
+    .. math:: \lambda_i = \mathrm{eig}_i\bigl((I - B)\, W W^T (I - B) + n\,(V - \bar v I)\bigr)
 
-    and scatters it around that by :math:`t`, the first-order term :math:`u^T E v`. The answer is the
-    median of the largest relative change over the top half.
+    holds what the rows do differently, and `noisy_squares` adds the common noise :math:`\bar v`, the
+    repulsion of neighbouring values included. Around that a value scatters by :math:`\sqrt{\bar v}` where it
+    stands alone; where its neighbours are closer, by their distance g,
+    :math:`(g/\pi)\sqrt{\log(1 + \pi^2 \bar v/g^2)}`. The answer is the median of the largest relative change
+    over the top half.
 
     Parameters
     ----------
     W
-        Weight (out, in).
+        Weight (out, in), numpy array or torch tensor.
     format, granularity
         As for `quantize`.
     spectrum
-        Singular values of `W`, when they are known already.
+        Singular values of `W`, largest first, when known.
 
     Returns
     -------
     float
-        Predicted `relative_drift`, a fraction: 0.1 is 10 %.
+        A fraction; 0 for a weight of zeros.
+
+    Raises
+    ------
+    BadInput
+        As `quantize`.
 
     Notes
     -----
-    Holds for values above the noise, :math:`\sigma^4 > t^4 m n`; below, the value is taken as lifted to the
-    edge of the noise. It predicts too much where the spectrum is dense, up to about twice the drift of a
-    matrix of full rank at int3, because neighbouring values push each other back.
+    Cost O(min(m, n)^2 max(m, n)) for a weight with no more rows than columns, one symmetric eigenvalue
+    problem; else what `spectrum` costs. The scatter of the noise is not predictable: around the limit
+    of 10 % some layers fall on the other side (benchmarks/drift.py counts them).
 
-    Source: Benaych-Georges and Nadakuditi, "The singular values and vectors of low rank perturbations of
-    large rectangular random matrices", J. Multivariate Analysis 2012, section 3.1.
+    Source: Dozier and Silverstein, "On the empirical distribution of eigenvalues of large dimensional
+    information-plus-noise-type matrices", J. Multivariate Analysis 2007.
     """
     kind = format_named(format) if isinstance(format, str) else format
-    work = checked(W)
-    rows, columns = work.shape[0], work.reshape(work.shape[0], -1).shape[1]
-    steps = np.asarray(absmax_grid(to_blocks(work, granularity), kind, symmetric=True).scale, np.float64)
-    t2 = float((steps**2).mean()) / 12
-    before = singular_values(W) if spectrum is None else np.asarray(spectrum)
-    top = before[: (len(before) + 1) // 2]
-    top = top[top > top[0] * LIVE] if len(top) else top
-    if not len(top):
+    work = _matrix(checked(W))
+    before = singular_values(work) if spectrum is None else np.asarray(spectrum, np.float64)
+    if not before[0] > 0:
         return 0.0
-    squares = np.maximum(top**2, t2 * np.sqrt(rows * columns))
-    lifted = np.sqrt(squares + t2 * (rows + columns) + t2**2 * rows * columns / squares)
-    return _median_of_largest(lifted / top - 1, np.sqrt(t2) / top)
+    moved, noise = _expected(work, _matrix(rounded(work, kind, granularity)) - work, before)
+    top = before[: (len(before) + 1) // 2]
+    top = top[top > top[0] * LIVE]
+    means = moved[: len(top)] / top - 1
+    gaps = np.abs(np.gradient(moved)) if len(moved) > 1 else np.zeros(1)
+    gaps = np.convolve(np.pad(gaps, 2, mode="edge"), np.ones(5) / 5, "valid")[: len(top)]
+    together = gaps / np.pi * np.sqrt(np.log1p((np.pi * noise / np.maximum(gaps, 1e-30 * top[0])) ** 2))
+    alone = together / noise if noise > 0 else np.zeros_like(together)
+    scatter = together * (COMMON + (1 - COMMON) * alone)
+    return _median_of_largest(means, np.maximum(scatter, 1e-12 * top[0]) / top)
 
 
-def _median_of_largest(means: np.ndarray[Any, Any], deviations: np.ndarray[Any, Any]) -> float:
+def drift_bound(
+    W: Any,
+    format: str | NumberFormat,
+    *,
+    granularity: Granularity = "channel",
+    spectrum: Any | None = None,
+) -> float:
+    r"""What the drift cannot exceed, from the rounding errors alone.
+
+    No singular value moves by more than the spectral norm of the error E (Weyl), and
+
+    .. math:: \|E\|_2 \le \min\bigl(\|E\|_F, \sqrt{\|E\|_1 \|E\|_\infty}\bigr).
+
+    Divided by the smallest singular value of the top half. Infinite where that is below 1e-6 of the largest:
+    relative changes of such values are not counted in a drift, and a bound would be of no use. Not sharp: for
+    random errors the norm is about :math:`(1/\sqrt m + 1/\sqrt n)\,\|E\|_F`.
+    """
+    kind = format_named(format) if isinstance(format, str) else format
+    work = _matrix(checked(W))
+    error = np.abs(_matrix(rounded(work, kind, granularity)) - work)
+    norm = min(float(np.linalg.norm(error)), math.sqrt(float(error.sum(0).max()) * float(error.sum(1).max())))
+    values = singular_values(work) if spectrum is None else np.asarray(spectrum)
+    top = values[: (len(values) + 1) // 2]
+    live = top[top > top[0] * LIVE]
+    return norm / float(live[-1]) if len(live) else 0.0
+
+
+def _expected(work: Array, error: Array, spectrum: Array) -> tuple[Array, float]:
+    """Expected singular values after the rounding, and the deviation of its noise."""
+    rows, columns = work.shape
+    sizes = (work**2).mean(1)
+    kept = 1 + (error * work).mean(1) / np.maximum(sizes, np.finfo(np.float64).tiny)
+    variances = np.maximum((error**2).mean(1) - (1 - kept) ** 2 * sizes, 0)
+    common = float(variances.mean())
+    if rows <= columns:
+        gram = _gram(work) * kept[:, None] * kept[None, :]
+        gram[np.diag_indices(rows)] += columns * (variances - common)
+        squares = np.maximum(_eigenvalues(gram), 0)
+    else:
+        # Without the left vectors: the mean over the rows, weighted by what they hold.
+        share = float((kept * sizes).sum() / max(sizes.sum(), np.finfo(np.float64).tiny))
+        squares = (share * spectrum) ** 2
+    short, long = min(rows, columns), max(rows, columns)
+    return np.sqrt(noisy_squares(squares, common, short, long)), math.sqrt(common)
+
+
+def _matrix(W: Any) -> Array:
+    values = np.asarray(W.detach().cpu().double().numpy() if hasattr(W, "detach") else W, np.float64)
+    return values.reshape(values.shape[0], -1)
+
+
+def _gram(A: Array) -> Array:
+    # torch: numpy's BLAS threads and torch's, both spinning, stall each other for seconds.
+    import torch
+
+    tensor = torch.from_numpy(np.ascontiguousarray(A))
+    product: Array = (tensor @ tensor.T if len(A) <= A.shape[1] else tensor.T @ tensor).numpy()
+    return product
+
+
+def _eigenvalues(gram: Array) -> Array:
+    """Of a symmetric matrix, largest first."""
+    import torch
+
+    values: Array = torch.linalg.eigvalsh(torch.from_numpy(gram)).flip(0).numpy()
+    return values
+
+
+def _median_of_largest(means: Array, deviations: Array) -> float:
     """Median of `max |means + deviations * normal|` for independent normals, by bisection."""
-    low, high = 0.0, float((means + 8 * deviations).max())
+    low, high = 0.0, float((np.abs(means) + 8 * deviations).max())
     for _ in range(40):
         middle = (low + high) / 2
         inside = _normal((middle - means) / deviations) - _normal((-middle - means) / deviations)
@@ -119,7 +197,7 @@ def _median_of_largest(means: np.ndarray[Any, Any], deviations: np.ndarray[Any, 
     return high
 
 
-def _normal(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _normal(x: Array) -> Array:
     """Distribution function of the standard normal; numpy has none."""
     return np.array([0.5 * math.erfc(-each / math.sqrt(2)) for each in x])
 
@@ -132,6 +210,7 @@ class LayerDrift:
     format: str
     predicted: float
     measured: float
+    bound: float
     exceeds: bool
 
     def to_dict(self) -> dict[str, object]:
@@ -169,7 +248,8 @@ def drifts(
             after = quantize(weight, kind, granularity=granularity).dequantized
             measured = measured_drift(weight, after, spectrum=before)
             predicted = predict_drift(weight, kind, granularity=granularity, spectrum=before)
-            found.append(LayerDrift(layer.name, kind.name, predicted, measured, measured > LIMIT))
+            bound = drift_bound(weight, kind, granularity=granularity, spectrum=before)
+            found.append(LayerDrift(layer.name, kind.name, predicted, measured, bound, measured > LIMIT))
         if on_progress is not None:
             on_progress(done, len(chosen))
     return found
