@@ -14,7 +14,7 @@ from roofline.placing import Placed, place
 from roofline.plot import draw_roofline
 from roofline.shapes import ModelShape, model_shape
 from roofline.sweep_plot import draw_sweep
-from roofline.what_if import Gain, batch_sweep, what_if
+from roofline.changes import Gain, batch_sweep, what_if
 
 __all__ = [
     "Analysis",

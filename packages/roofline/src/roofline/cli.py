@@ -214,7 +214,7 @@ def what_if(
 ) -> Report:
     """What each change would gain, and all of them together."""
     from roofline.tables import what_if_report
-    from roofline.what_if import what_if as run
+    from roofline.changes import what_if as run
 
     hardware = _device(device, own, None, launch_us)
     sizes: dict[str, Any] = {"batch": batch, "sequence": sequence, "phase": phase, "dtype": dtype}
@@ -237,7 +237,7 @@ def sweep(
 ) -> Report:
     """Batch 1, 2, 4, ... to the ridge, where reading the weights stops being what takes the time."""
     from roofline.tables import sweep_report
-    from roofline.what_if import batch_sweep
+    from roofline.changes import batch_sweep
 
     with progress("batches") as tick:
         found, ridge = batch_sweep(

@@ -172,7 +172,7 @@ class _Recorder:
                 self._parameters |= {_storage(one): one.numel() for one in module.parameters()}
             self._count += 1
             label = names.get(id(module), "") or type(module).__name__
-            self._calls.append((self._count, re.sub(r"(?<=\.)\d+(?=\.|$)", "*", label)))
+            self._calls.append((self._count, re.sub(r"(^|\.)\d+(?=\.|$)", r"\1*", label)))
 
         def leave(module: Any, _: Any, __: Any) -> None:
             self._calls.pop()

@@ -13,7 +13,7 @@ from roofline.placing import Placed
 from roofline.plot import draw_roofline
 from roofline.sparse import sparse_looking
 from roofline.sweep_plot import draw_sweep
-from roofline.what_if import Gain, bound_shares
+from roofline.changes import Gain, bound_shares
 
 
 def measurement_report(found: Measurement) -> Report:
