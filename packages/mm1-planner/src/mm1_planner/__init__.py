@@ -14,12 +14,18 @@ if TYPE_CHECKING:
     from mm1_planner.autoscaling.study import AutoscalingStudy, study_autoscaling
     from mm1_planner.cost import Gpu, GpuChoice, parse_gpu, plan_gpus
     from mm1_planner.dispersion import Burstiness, Dispersion, Rate, burstiness
+    from mm1_planner.export.manifests import Target, hpa, keda
+    from mm1_planner.export.rules import prometheus_rule, rules
+    from mm1_planner.export.yaml import to_yaml
     from mm1_planner.expression import evaluate
     from mm1_planner.intervals import Estimate
     from mm1_planner.llm.closed_form import LlmAnswer, llm_answer
     from mm1_planner.llm.iteration import Replica, tabulated
     from mm1_planner.llm.planning import LlmPlan, LlmSlo, draw_tokens, parse_llm_slo, plan_llm
     from mm1_planner.llm.simulation import LlmSimulation, simulate_llm
+    from mm1_planner.metrics.fit import Coefficient, LiveFit, fit_windows
+    from mm1_planner.metrics.series import Snapshot, Window, windows_of
+    from mm1_planner.metrics.sources import parse_scrape, query_prometheus, read_scrapes
     from mm1_planner.models.answer import LEVELS, METRICS, Answer
     from mm1_planner.models.batching import Batching
     from mm1_planner.models.erlang import erlang_b, erlang_c
@@ -63,6 +69,7 @@ _HOMES = {
     "Batching": "mm1_planner.models.batching",
     "Behavior": "mm1_planner.autoscaling.laws",
     "Burstiness": "mm1_planner.dispersion",
+    "Coefficient": "mm1_planner.metrics.fit",
     "Constant": "mm1_planner.service",
     "Course": "mm1_planner.sensitivity",
     "Dispersion": "mm1_planner.dispersion",
@@ -76,6 +83,7 @@ _HOMES = {
     "GpuChoice": "mm1_planner.cost",
     "Kept": "mm1_planner.planning",
     "LEVELS": "mm1_planner.models.answer",
+    "LiveFit": "mm1_planner.metrics.fit",
     "LlmAnswer": "mm1_planner.llm.closed_form",
     "LlmPlan": "mm1_planner.llm.planning",
     "LlmSimulation": "mm1_planner.llm.simulation",
@@ -106,9 +114,12 @@ _HOMES = {
     "Sharing": "mm1_planner.models.sharing",
     "Simulation": "mm1_planner.simulation",
     "Slo": "mm1_planner.slo",
+    "Snapshot": "mm1_planner.metrics.series",
     "Solution": "mm1_planner.solution",
     "Step": "mm1_planner.autoscaling.simulation",
+    "Target": "mm1_planner.export.manifests",
     "Trace": "mm1_planner.trace",
+    "Window": "mm1_planner.metrics.series",
     "autoscale": "mm1_planner.autoscaling.simulation",
     "burstiness": "mm1_planner.dispersion",
     "draw": "mm1_planner.simulation",
@@ -117,6 +128,9 @@ _HOMES = {
     "erlang_c": "mm1_planner.models.erlang",
     "erlang_phases": "mm1_planner.models.phases",
     "evaluate": "mm1_planner.expression",
+    "fit_windows": "mm1_planner.metrics.fit",
+    "hpa": "mm1_planner.export.manifests",
+    "keda": "mm1_planner.export.manifests",
     "llm_answer": "mm1_planner.llm.closed_form",
     "lognormal_from_percentile": "mm1_planner.service",
     "mmpp_map": "mm1_planner.models.phases",
@@ -124,6 +138,7 @@ _HOMES = {
     "parse_gpu": "mm1_planner.cost",
     "parse_llm_slo": "mm1_planner.llm.planning",
     "parse_profile": "mm1_planner.profiles",
+    "parse_scrape": "mm1_planner.metrics.sources",
     "parse_service": "mm1_planner.service",
     "parse_slo": "mm1_planner.slo",
     "parse_slos": "mm1_planner.slo",
@@ -131,15 +146,21 @@ _HOMES = {
     "plan_gpus": "mm1_planner.cost",
     "plan_llm": "mm1_planner.llm.planning",
     "poisson_map": "mm1_planner.models.phases",
+    "prometheus_rule": "mm1_planner.export.rules",
+    "query_prometheus": "mm1_planner.metrics.sources",
+    "read_scrapes": "mm1_planner.metrics.sources",
     "read_trace": "mm1_planner.trace",
     "renewal_map": "mm1_planner.models.phases",
+    "rules": "mm1_planner.export.rules",
     "simulate": "mm1_planner.simulation",
     "simulate_llm": "mm1_planner.llm.simulation",
     "solve": "mm1_planner.solution",
     "stream": "mm1_planner.streams",
     "study_autoscaling": "mm1_planner.autoscaling.study",
     "tabulated": "mm1_planner.llm.iteration",
+    "to_yaml": "mm1_planner.export.yaml",
     "two_moment_phases": "mm1_planner.models.phases",
+    "windows_of": "mm1_planner.metrics.series",
 }
 
 __all__ = [
@@ -156,6 +177,7 @@ __all__ = [
     "Batching",
     "Behavior",
     "Burstiness",
+    "Coefficient",
     "Constant",
     "Course",
     "Dispersion",
@@ -168,6 +190,7 @@ __all__ = [
     "Gpu",
     "GpuChoice",
     "Kept",
+    "LiveFit",
     "LlmAnswer",
     "LlmPlan",
     "LlmSimulation",
@@ -194,9 +217,12 @@ __all__ = [
     "Sharing",
     "Simulation",
     "Slo",
+    "Snapshot",
     "Solution",
     "Step",
+    "Target",
     "Trace",
+    "Window",
     "autoscale",
     "burstiness",
     "draw",
@@ -205,6 +231,9 @@ __all__ = [
     "erlang_c",
     "erlang_phases",
     "evaluate",
+    "fit_windows",
+    "hpa",
+    "keda",
     "llm_answer",
     "lognormal_from_percentile",
     "mmpp_map",
@@ -212,6 +241,7 @@ __all__ = [
     "parse_gpu",
     "parse_llm_slo",
     "parse_profile",
+    "parse_scrape",
     "parse_service",
     "parse_slo",
     "parse_slos",
@@ -219,15 +249,21 @@ __all__ = [
     "plan_gpus",
     "plan_llm",
     "poisson_map",
+    "prometheus_rule",
+    "query_prometheus",
+    "read_scrapes",
     "read_trace",
     "renewal_map",
+    "rules",
     "simulate",
     "simulate_llm",
     "solve",
     "stream",
     "study_autoscaling",
     "tabulated",
+    "to_yaml",
     "two_moment_phases",
+    "windows_of",
 ]
 
 

@@ -18,11 +18,11 @@ def to_yaml(value: object) -> str:
 
     Examples
     --------
-    >>> print(to_yaml({"kind": "A", "list": [{"x": 1}, {"y": "2"}]}), end="")
+    >>> print(to_yaml({"kind": "A", "list": [{"x": 1}, {"z": "2"}]}), end="")
     kind: A
     list:
       - x: 1
-      - y: "2"
+      - z: "2"
     """
     return "".join(f"{line}\n" for line in _lines(value))
 

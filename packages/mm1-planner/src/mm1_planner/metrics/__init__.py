@@ -1,0 +1,1 @@
+"""A running vLLM read through its metrics, and the service model that they imply."""
