@@ -67,3 +67,26 @@ def _by_turns(*computations: Callable[[], Any]) -> list[tuple[Any, float]]:
             answers[at] = compute()
             best[at] = min(best[at], process_time() - start)
     return list(zip(answers, best, strict=True))
+
+
+@check(
+    "w17-qat",
+    title="Quantization-aware training of a small network, Adam beside SGD, int2 weights",
+    bound="reported: both curves fall, and end below the network rounded after training",
+    unit="mean squared error of the quantized network, mean of the last 20 steps",
+)
+def training() -> Outcome:
+    """`quant-risk-analyzer qat --output qat.svg` draws the curves."""
+    from quant_risk_analyzer.qat import train_quantized
+
+    found = train_quantized("int2")
+    ends = {name: sum(losses[-20:]) / 20 for name, losses in found.losses.items()}
+    passed = all(
+        end < found.losses[name][0] and end < found.rounded_after[name] for name, end in ends.items()
+    )
+    detail = "; ".join(
+        f"{name}: {found.losses[name][0]:.3f} at the start, {end:.3f} at the end, "
+        f"{found.rounded_after[name]:.3f} rounded after training"
+        for name, end in ends.items()
+    )
+    return Outcome(measured=ends, passed=passed, detail=detail)
