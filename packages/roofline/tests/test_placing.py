@@ -47,6 +47,14 @@ def test_a_product_rereads_its_operands_once_a_tile() -> None:
     assert l2_bytes(norm) == norm.bytes
 
 
+def test_attention_rereads_keys_and_values_once_a_tile_of_queries() -> None:
+    one = op.attention("prefill", 2, 1024, 1024, 8, 8, 64, dtype="bf16", causal=False)
+    # Eight tiles of 128 queries read every key and value.
+    assert l2_bytes(one) == 2 * (2 * 2 * 1024 * 8 * 64 + 8 * 2 * 2 * 1024 * 8 * 64)
+    step = op.attention("decode", 2, 1, 1024, 8, 2, 64, dtype="bf16")
+    assert l2_bytes(step) == step.bytes
+
+
 def test_without_figures_there_are_two_ceilings() -> None:
     placed = place(op.norm("norm", 100, 64, form="rms", dtype="bf16"), PLAIN, dtype="bf16")
     assert set(placed.times_s) == {"compute", "memory"}
