@@ -58,6 +58,9 @@ if TYPE_CHECKING:
     from mm1_planner.slo import Slo, parse_slo, parse_slos
     from mm1_planner.solution import Solution, solve
     from mm1_planner.streams import stream
+    from mm1_planner.sweeps.closed_form import sweep_formula
+    from mm1_planner.sweeps.simulated import grid, sweep
+    from mm1_planner.sweeps.store import ParquetStore
     from mm1_planner.trace import Trace, read_trace
 
 _HOMES = {
@@ -99,6 +102,7 @@ _HOMES = {
     "MMcK": "mm1_planner.models.mmck",
     "Mmpp": "mm1_planner.arrivals",
     "Needed": "mm1_planner.sensitivity",
+    "ParquetStore": "mm1_planner.sweeps.store",
     "Plan": "mm1_planner.planning",
     "Point": "mm1_planner.planning",
     "Policy": "mm1_planner.autoscaling.laws",
@@ -129,6 +133,7 @@ _HOMES = {
     "erlang_phases": "mm1_planner.models.phases",
     "evaluate": "mm1_planner.expression",
     "fit_windows": "mm1_planner.metrics.fit",
+    "grid": "mm1_planner.sweeps.simulated",
     "hpa": "mm1_planner.export.manifests",
     "keda": "mm1_planner.export.manifests",
     "llm_answer": "mm1_planner.llm.closed_form",
@@ -157,6 +162,8 @@ _HOMES = {
     "solve": "mm1_planner.solution",
     "stream": "mm1_planner.streams",
     "study_autoscaling": "mm1_planner.autoscaling.study",
+    "sweep": "mm1_planner.sweeps.simulated",
+    "sweep_formula": "mm1_planner.sweeps.closed_form",
     "tabulated": "mm1_planner.llm.iteration",
     "to_yaml": "mm1_planner.export.yaml",
     "two_moment_phases": "mm1_planner.models.phases",
@@ -202,6 +209,7 @@ __all__ = [
     "MMcK",
     "Mmpp",
     "Needed",
+    "ParquetStore",
     "Plan",
     "Point",
     "Policy",
@@ -232,6 +240,7 @@ __all__ = [
     "erlang_phases",
     "evaluate",
     "fit_windows",
+    "grid",
     "hpa",
     "keda",
     "llm_answer",
@@ -260,6 +269,8 @@ __all__ = [
     "solve",
     "stream",
     "study_autoscaling",
+    "sweep",
+    "sweep_formula",
     "tabulated",
     "to_yaml",
     "two_moment_phases",
