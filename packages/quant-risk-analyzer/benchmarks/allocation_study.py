@@ -20,12 +20,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from quant_risk_analyzer import RiskReport, allocate, measure, rate
+from quant_risk_analyzer import FormatRisk, LayerRisk, RiskReport, Thresholds, allocate, measure
+from quant_risk_analyzer.formats import formats_named
+from quant_risk_analyzer.gauss_newton import score_products
+from quant_risk_analyzer.models import device_of
+from quant_risk_analyzer.risk import errors_of
+from quant_risk_analyzer.sites import linear_sites
+from quant_risk_analyzer.texts import own_windows, text_windows
 from quant_risk_analyzer.together import measure_together
 
 GROUP, UNIFORM_GROUP = 128, 32
 BUDGETS = ((3.5, "int3", "int4"), (4.5, "int4", "int5"))
-FORMATS = ("int2", "int3", "int4", "int5", "int6", "int8")
+FORMATS = ("int2", "int3", "int4", "int5", "int6")
 BLIND = 8
 
 
@@ -42,6 +48,32 @@ def with_risks(report: RiskReport, risks: dict[str, dict[str, float]]) -> RiskRe
         for layer in report.layers
     )
     return dataclasses.replace(report, layers=layers)
+
+
+def risks_alone(model: Any, ids: torch.Tensor, probes: int = 4) -> RiskReport:
+    """What `rate` estimates on these windows, without its facts about each weight."""
+    sites, kinds = linear_sites(model), formats_named(FORMATS)
+    found = score_products(
+        model,
+        ids.to(device_of(model)),
+        lambda name: errors_of(sites[name].weight, kinds, GROUP),
+        sites,
+        probes=probes,
+    )
+    risks = {name: (each.scores**2).mean((1, 2)) / (2 * ids.shape[1]) for name, each in found.items()}
+    layers = tuple(
+        LayerRisk(
+            site.name,
+            site.shape,
+            site.role,
+            {
+                kind: FormatRisk(float(risk), float(risk), float(risk), "", 0.0, 0.0, 0.0, False, ())
+                for kind, risk in zip(FORMATS, risks[site.name], strict=True)
+            },
+        )
+        for site in sites.values()
+    )
+    return RiskReport(layers, FORMATS, GROUP, "", "", ids.numel(), ids.shape[1], probes, 0, Thresholds(), {})
 
 
 def blind_mix(report: RiskReport, bits: float, low: str, high: str, seed: int) -> dict[str, str]:
@@ -61,11 +93,10 @@ def studied(model: Any, tokens: int) -> dict[str, Any]:
     from checkpoint_lens import reference_text
 
     seen, unseen = reference_text("calibration"), reference_text("in-domain")
+    samples = own_windows(model, windows=64, length=64, seed=0, rounds=4)
     reports = {
-        "by risk, own samples": rate(model, formats=FORMATS, granularity=GROUP),
-        "by risk, 32 texts": rate(
-            model, formats=FORMATS, granularity=GROUP, calibration=seen, tokens=4096, context=128
-        ),
+        "by risk, own samples": risks_alone(model, samples),
+        "by risk, 32 texts": risks_alone(model, text_windows(model, seen, windows=32, length=128)),
     }
     base = reports["by risk, 32 texts"]
     truth = measure(model, seen, formats=FORMATS, granularity=GROUP, max_tokens=tokens, context=256)

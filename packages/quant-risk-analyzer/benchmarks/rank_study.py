@@ -42,6 +42,7 @@ def studied(
     started = time.perf_counter()
     truth = measure(model, reference_text("in-domain"), formats=formats, max_tokens=measured, context=CONTEXT)
     timing["measure_s"] = time.perf_counter() - started
+    print(f"measured in {timing['measure_s']:.1f} s", flush=True)
     errors = {name: errors_of(site.weight, kinds, "channel") for name, site in sites.items()}
     int8 = {
         name: errors_of(site.weight, [format_named("int8")], "channel")[0] for name, site in sites.items()
@@ -61,6 +62,7 @@ def studied(
         for score, each in peers.weight_scores(site, errors[name], int8[name]).items():
             add(score, name, each)
     timing["peers_s"] = time.perf_counter() - started
+    print(f"peers in {timing['peers_s']:.1f} s", flush=True)
     started = time.perf_counter()
     spread = {}
     for label, seed, samples in _sampled(model, sites, errors, texts[:, :-1], seeds):
@@ -103,10 +105,7 @@ def _sampled(model: Any, sites: Any, errors: Any, texts: torch.Tensor, seeds: in
         for label, rounds, length, probes in (
             ("random tokens", 0, 64, 4),
             ("own samples", 4, 64, 4),
-            ("own samples, windows of 128", 4, 128, 4),
-            ("random tokens, 1 probe", 0, 64, 1),
             ("text", None, LENGTH, 4),
-            ("text, 1 probe", None, LENGTH, 1),
         ):
             if rounds is None:
                 ids = texts
@@ -116,6 +115,8 @@ def _sampled(model: Any, sites: Any, errors: Any, texts: torch.Tensor, seeds: in
                 model, ids.to(texts.device), errors.__getitem__, sites, probes=probes, seed=seed
             )
             yield label, seed, {name: each.scores**2 / (2 * length) for name, each in found.items()}
+            tokenwise = {name: each.tokenwise / (2 * length) for name, each in found.items()}
+            yield f"{label}, tokens apart", seed, tokenwise
 
 
 def _spread(samples: np.ndarray[Any, Any]) -> list[float]:
@@ -163,7 +164,7 @@ def study_zoo(options: argparse.Namespace) -> None:
     """All recipes, several at a time: one small model leaves most of a GPU idle."""
     import multiprocessing
 
-    recipes = zoo.zoo(options.steps)[: options.models]
+    recipes = zoo.zoo(options.steps, options.batch)[options.first :][: options.models]
     with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
         jobs = [
             pool.apply_async(study_recipe, (each, argparse.Namespace(**{**vars(options), "call": None})))
@@ -180,7 +181,9 @@ def study_model(options: argparse.Namespace) -> None:
     """One model that exists."""
     from checkpoint_lens import load_model
 
+    started = time.perf_counter()
     network = load_model(options.model).to(options.device)
+    print(f"loaded in {time.perf_counter() - started:.1f} s", flush=True)
     found = studied(
         network, tuple(options.formats.split(",")), seeds=options.seeds, measured=options.measured
     )
@@ -204,7 +207,9 @@ def main() -> None:
         each.add_argument("--measured", type=int, default=MEASURED)
     many.add_argument("--workers", type=int, default=6)
     many.add_argument("--models", type=int, default=None)
+    many.add_argument("--first", type=int, default=0)
     many.add_argument("--steps", type=int, default=1200)
+    many.add_argument("--batch", type=int, default=32)
     many.set_defaults(call=study_zoo)
     one.add_argument("--name")
     one.set_defaults(call=study_model)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 VOCAB = 8064  # of the reference model's tokenizer
-LENGTH, BATCH = 128, 32
+LENGTH = 128
 WARM_UP = 100
 
 
@@ -22,18 +22,21 @@ class Recipe:
     blocks: int
     seed: int
     steps: int = 1200
+    batch: int = 32
 
     @property
     def name(self) -> str:
         return f"{self.family}-{self.width}x{self.blocks}-s{self.seed}"
 
 
-def zoo(steps: int = 1200) -> list[Recipe]:
+def zoo(steps: int = 1200, batch: int = 32) -> list[Recipe]:
     """Two models of each family, of different shape and seed, and two that learn nothing, for control."""
     shapes = [(192, 8), (128, 10), (256, 6), (160, 12), (128, 14), (224, 8)]
     controls = [Recipe("llama", 192, 8, seed=900, steps=0), Recipe("gpt2", 128, 10, seed=901, steps=0)]
     return controls + [
-        Recipe(family, *shapes[(2 * at + turn * 3) % len(shapes)], seed=10 * at + turn, steps=steps)
+        Recipe(
+            family, *shapes[(2 * at + turn * 3) % len(shapes)], seed=10 * at + turn, steps=steps, batch=batch
+        )
         for turn in range(2)
         for at, family in enumerate(FAMILIES)
     ]
@@ -129,7 +132,7 @@ def trained(recipe: Recipe, tokens: np.ndarray[Any, Any], device: str) -> tuple[
     offsets = torch.arange(LENGTH + 1, device=device)
     last = []
     for step in range(recipe.steps):
-        starts = torch.randint(0, len(stream) - LENGTH - 1, (BATCH, 1), generator=generator)
+        starts = torch.randint(0, len(stream) - LENGTH - 1, (recipe.batch, 1), generator=generator)
         batch = stream[starts.to(device) + offsets]
         logits = model(input_ids=batch[:, :-1]).logits
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
