@@ -4,6 +4,7 @@ Functions take numpy arrays or torch tensors and answer in the same library, dty
 simulated sums are in `stable_ops.fp`, what other test suites can use in `stable_ops.testing`.
 """
 
+from stable_ops.compiled import accelerate
 from stable_ops.drop_in import patch
 from stable_ops.linalg import (
     Drift,
@@ -56,6 +57,7 @@ __all__ = [
     "OperatorNorm",
     "Stagnation",
     "TruncationReport",
+    "accelerate",
     "attention",
     "eigenvalue_condition",
     "eigenvalue_drift",

@@ -80,7 +80,7 @@ def map_rows(function: RowFunction, x: Operand, axis: int, *, reduces: bool = Fa
         raise BadInput(f"axis {axis} is not one of an array of shape {x.values.shape}: pass one that it has")
     rows = np.moveaxis(x.values, axis, -1)
     count, length = int(np.prod(rows.shape[:-1])), rows.shape[-1]
-    read = _reader(rows)
+    read = reader(rows)
     out = np.empty(count if reduces else (count, length), dtype=x.values.dtype)
     step = max(1, BLOCK_ELEMENTS // max(1, length))
 
@@ -189,7 +189,7 @@ def cores() -> int:
     return min(available, int(wanted)) if wanted.isdigit() and int(wanted) > 0 else available
 
 
-def _reader(rows: NDArray[Any]) -> Callable[[int, int], NDArray[Any]]:
+def reader(rows: NDArray[Any]) -> Callable[[int, int], NDArray[Any]]:
     """Rows start to stop of an array `(..., n)` as `(stop - start, n)`, without a copy of the whole."""
     lead, length = rows.shape[:-1], rows.shape[-1]
     if not lead:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mfi_command import BadInput
 from stable_ops.arrays import Float64, has_kernels, unwrap, without_gradients
 from stable_ops.blocks import Workspace, map_rows
+from stable_ops.compiled import mapping
 from stable_ops.fp.formats import FP64
 from stable_ops.ops import tensors
 
@@ -78,7 +79,8 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-
             block += shift
         return block
 
-    return _map(rows, x, axis)
+    more = (mapping.vector(scale), mapping.vector(shift), float(eps))
+    return _map("layer_norm", rows, x, axis, more)
 
 
 def rms_norm(
@@ -158,10 +160,14 @@ def rms_norm(
             block[beside] = _to_odd(ratios if scale is None else ratios * scale)
         return block
 
-    return _map(rows, x, axis)
+    if form == "hf" and mapping.is_short(x):
+        return _map("", rows, x, axis)
+    return _map("rms_norm", rows, x, axis, (mapping.vector(scale), float(eps), form == "hf"))
 
 
-def _map(rows: Callable[..., Float64], x: Any, axis: int) -> Any:
+def _map(name: str, rows: Callable[..., Float64], x: Any, axis: int, more: tuple[Any, ...] = ()) -> Any:
+    if name and mapping.fits(x, axis):
+        return mapping.map_rows(name, partial(rows, wide=False), x, axis, *more)
     if tensors.fits(x):
         return tensors.map_rows(partial(rows, wide=False), without_gradients(x, "x"), axis)
     operand = unwrap(x)

@@ -11,6 +11,7 @@ import numpy as np
 
 from stable_ops.arrays import Float64, has_kernels, unwrap, without_gradients
 from stable_ops.blocks import Loops, Workspace, map_rows
+from stable_ops.compiled import mapping
 from stable_ops.fp.formats import FP64
 from stable_ops.ops import tensors
 
@@ -65,7 +66,7 @@ def softmax(x: Any, *, axis: int = -1) -> Any:
         from stable_ops.ops.triton import softmax as kernels
 
         return kernels.softmax(without_gradients(x, "x"), axis=axis)
-    return _map(_softmax_rows, x, axis)
+    return _map("softmax", _softmax_rows, x, axis)
 
 
 def log_softmax(x: Any, *, axis: int = -1) -> Any:
@@ -110,7 +111,7 @@ def log_softmax(x: Any, *, axis: int = -1) -> Any:
         from stable_ops.ops.triton import softmax as kernels
 
         return kernels.log_softmax(without_gradients(x, "x"), axis=axis)
-    return _map(_log_softmax_rows, x, axis)
+    return _map("log_softmax", _log_softmax_rows, x, axis)
 
 
 def logsumexp(x: Any, *, axis: int = -1) -> Any:
@@ -152,10 +153,13 @@ def logsumexp(x: Any, *, axis: int = -1) -> Any:
         from stable_ops.ops.triton import softmax as kernels
 
         return kernels.logsumexp(without_gradients(x, "x"), axis=axis)
-    return _map(_logsumexp_rows, x, axis, reduces=True)
+    return _map("logsumexp", _logsumexp_rows, x, axis, reduces=True)
 
 
-def _map(rows: _Rows, x: Any, axis: int, *, reduces: bool = False) -> Any:
+def _map(name: str, rows: _Rows, x: Any, axis: int, *, reduces: bool = False) -> Any:
+    if mapping.fits(x, axis):
+        plain = functools.partial(rows, loops=tensors.array_loops(wide=False))
+        return mapping.map_rows(name, plain, x, axis, reduces=reduces)
     if tensors.fits(x):
         detached, loops = without_gradients(x, "x"), tensors.loops()
         return tensors.map_rows(functools.partial(rows, loops=loops), detached, axis, reduces=reduces)

@@ -50,7 +50,7 @@ def loops() -> Loops:
 
     def exp(x: Float64, out: Float64) -> None:
         np.multiply(x, math.log2(math.e), out=out)
-        _in_pieces(torch.Tensor.exp2_, torch.from_numpy(out))
+        in_pieces(torch.Tensor.exp2_, torch.from_numpy(out))
 
     def erfc(x: Float64, out: Float64) -> None:
         torch.special.erfc(torch.from_numpy(x), out=torch.from_numpy(out))
@@ -80,8 +80,8 @@ def map_rows(function: RowFunction, x: Any, axis: int, *, reduces: bool = False)
     rows = x.movedim(axis, -1)
     lead, length = rows.shape[:-1], rows.shape[-1]
     count = math.prod(lead)
-    out = _empty((count,) if reduces else (count, length), x.dtype)
-    read = _reader(rows)
+    out = empty((count,) if reduces else (count, length), x.dtype)
+    read = reader(rows)
     step = max(1, BLOCK_ELEMENTS // max(1, length))
 
     def worker() -> Callable[[int], None]:
@@ -90,7 +90,7 @@ def map_rows(function: RowFunction, x: Any, axis: int, *, reduces: bool = False)
         def one(start: int) -> None:
             stop = min(start + step, count)
             block = spare.array("block", (stop - start, length))
-            _in_pieces(torch.Tensor.copy_, torch.from_numpy(block), read(start, stop))
+            in_pieces(torch.Tensor.copy_, torch.from_numpy(block), read(start, stop))
             _round_into(out[start:stop], function(block, spare), spare)
 
         return one
@@ -106,7 +106,7 @@ def map_elements(function: Callable[..., Float64], *operands: Any, threads: int 
     torch = sys.modules["torch"]
     first = operands[0]
     readers = [_elements(x) for x in operands]
-    out = _empty((first.numel(),), first.dtype)
+    out = empty((first.numel(),), first.dtype)
 
     def worker() -> Callable[[int], None]:
         spare = Workspace()
@@ -115,7 +115,7 @@ def map_elements(function: Callable[..., Float64], *operands: Any, threads: int 
             stop = min(start + BLOCK_ELEMENTS, out.numel())
             blocks = [spare.array(f"block {i}", (stop - start,)) for i in range(len(readers))]
             for block, read in zip(blocks, readers, strict=True):
-                _in_pieces(torch.Tensor.copy_, torch.from_numpy(block), read(start, stop))
+                in_pieces(torch.Tensor.copy_, torch.from_numpy(block), read(start, stop))
             _round_into(out[start:stop], function(spare, *blocks), spare)
 
         return one
@@ -150,7 +150,7 @@ def round_like(y: Float64, like: Any) -> Float64:
     return wide
 
 
-def _reader(rows: Any) -> Callable[[int, int], Any]:
+def reader(rows: Any) -> Callable[[int, int], Any]:
     """Rows start to stop of a tensor `(..., n)` as `(stop - start, n)`, without a copy of the whole."""
     torch = sys.modules["torch"]
     lead = rows.shape[:-1]
@@ -171,7 +171,7 @@ def _elements(x: Any) -> Callable[[int, int], Any]:
     return lambda start, stop: x[torch.unravel_index(torch.arange(start, stop), x.shape)]
 
 
-def _in_pieces(operation: Callable[..., Any], *tensors: Any) -> None:
+def in_pieces(operation: Callable[..., Any], *tensors: Any) -> None:
     """Apply an elementwise operation to blocks in pieces that torch leaves to the calling thread.
 
     Further threads of torch within a thread of `share` would wait for one another after every operation.
@@ -182,13 +182,13 @@ def _in_pieces(operation: Callable[..., Any], *tensors: Any) -> None:
     elif first.ndim == 2 and first.shape[0] > 1:
         step = max(1, _PIECE // first.shape[1])
         for start in range(0, first.shape[0], step):
-            _in_pieces(operation, *(x[start : start + step] for x in tensors))
+            in_pieces(operation, *(x[start : start + step] for x in tensors))
     else:
         for start in range(0, first.shape[-1], _PIECE):
             operation(*(x[..., start : start + _PIECE] for x in tensors))
 
 
-def _empty(shape: tuple[int, ...], dtype: Any) -> Any:
+def empty(shape: tuple[int, ...], dtype: Any) -> Any:
     torch = sys.modules["torch"]
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes < _HUGE_BYTES:
@@ -201,8 +201,8 @@ def _round_into(out: Any, y: Float64, spare: Workspace) -> None:
     torch = sys.modules["torch"]
     format = format_of(out)
     if format is None:
-        _in_pieces(torch.Tensor.copy_, out, torch.from_numpy(y))
+        in_pieces(torch.Tensor.copy_, out, torch.from_numpy(y))
         return
     near = spare.array("near", y.shape, np.float32)
     through_float32(near, y, format)
-    _in_pieces(torch.Tensor.copy_, out, torch.from_numpy(near))
+    in_pieces(torch.Tensor.copy_, out, torch.from_numpy(near))
