@@ -89,6 +89,11 @@ def options(
     return [Option(r, sizes[r], float(losses[r])) for r in fine] + [Option(None, m * n, 0.0)]
 
 
+def all_dense(layers: Mapping[str, Sequence[Option]]) -> int:
+    """Parameters of all layers as they are."""
+    return sum(max(option.parameters for option in choices) for choices in layers.values())
+
+
 def frontier(layers: Mapping[str, Sequence[Option]]) -> list[Plan]:
     """Plans from everything dense to everything at its smallest rank, each the best for its size.
 
@@ -106,7 +111,7 @@ def frontier(layers: Mapping[str, Sequence[Option]]) -> list[Plan]:
     # The order within a layer is by price already; a stable sort keeps it where prices tie.
     steps.sort(key=lambda step: step[0])
     ranks: dict[str, int | None] = dict.fromkeys(layers)
-    parameters = sum(max(option.parameters for option in choices) for choices in layers.values())
+    parameters = all_dense(layers)
     loss = 0.0
     plans = [Plan(dict(ranks), parameters, loss)]
     for _, name, larger, smaller in steps:

@@ -34,6 +34,7 @@ class Texts:
     search: Sequence[Window]
     judge: Sequence[Window]
     other: Sequence[Window]
+    train: Sequence[Window]
 
 
 class Bench:
@@ -46,8 +47,9 @@ class Bench:
     layer
         Glob of the layers that may be factored.
     texts
-        `fit` makes the factors, `search` chooses the plan (both of the calibration text), `judge` proves it on the
-        evaluation text, `other` shows it on another domain.
+        `fit` makes the factors, `search` chooses the plan, `train` heals (all of the calibration text; the windows
+        of `search` are in none of the others), `judge` proves it on the evaluation text, `other` shows it on
+        another domain.
     layout
         How factored layers are kept.
     progress
@@ -108,12 +110,13 @@ class Bench:
     def factors(self, plan: Plan) -> dict[str, Factors]:
         """The factors of a plan, in the dtype in which they are stored."""
         return {
-            name: self._stored(name, self.prepared[name].factors, rank)
+            name: self.stored(name, self.prepared[name].factors, rank)
             for name, rank in plan.ranks.items()
             if rank is not None
         }
 
-    def _stored(self, name: str, factors: Factoring, rank: int) -> Factors:
+    def stored(self, name: str, factors: Factoring, rank: int) -> Factors:
+        """A factoring cut at a rank, in the layout and dtype in which it is stored."""
         import torch
 
         from svd_compress.pivoting import pivot
@@ -134,7 +137,7 @@ class Bench:
         def put(name: str, factors: Factoring) -> None:
             rank = plan.ranks[name]
             assert rank is not None
-            found[name] = self._stored(name, factors, rank)
+            found[name] = self.stored(name, factors, rank)
             self._put(name, found[name])
 
         try:
@@ -151,11 +154,19 @@ class Bench:
             self._restore(found)
         return found
 
-    def healed(self, factors: Mapping[str, Factors], *, minutes: float, seed: int) -> dict[str, Factors]:
+    def healed(
+        self,
+        factors: Mapping[str, Factors],
+        *,
+        minutes: float,
+        seed: int,
+        steps: int | None = None,
+        learning_rate: float | None = None,
+    ) -> dict[str, Factors]:
         """The factors trained for a while on the calibration windows, with the dense model as teacher."""
-        from svd_compress.healing import heal
+        from svd_compress.healing import LEARNING_RATE, heal
 
-        modules = {name: self._module(name, pair).float() for name, pair in factors.items()}
+        modules = {name: self._module(name, pair.copy()).float() for name, pair in factors.items()}
 
         def teach(ids: torch.Tensor) -> torch.Tensor:
             self._restore(modules)
@@ -171,9 +182,11 @@ class Bench:
             heal(
                 self.model,
                 parameters,
-                self.texts.fit,
+                self.texts.train,
                 teach,
                 minutes=minutes,
+                steps=steps,
+                learning_rate=learning_rate or LEARNING_RATE,
                 seed=seed,
                 on_progress=lambda done, total: self.progress("healing", done, total),
             )

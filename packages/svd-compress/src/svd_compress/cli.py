@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mfi_command.cli import Model, Report, Seed, Table, command, create_app, entry_point, progress
-from svd_compress.telling import compression_report
 
 app = create_app(
     "svd-compress",
@@ -29,6 +29,8 @@ CalibrationTokens = Annotated[int, typer.Option(help="Tokens of calibration text
 EvaluationTokens = Annotated[
     int | None, typer.Option(help="Tokens of each evaluation text to read; all by default.")
 ]
+Layout = Annotated[str, typer.Option(help="How factors are kept: pivoted (fewest numbers) or two.")]
+Executor = Annotated[str, typer.Option(help="serial, processes or ray: where layers are factored.")]
 Device = Annotated[str, typer.Option(help="Where the model runs: cpu or cuda.")]
 
 
@@ -105,9 +107,7 @@ def compress(
         float | None, typer.Option(help="Measured speed-up of the selected layers together, at least.")
     ] = None,
     layer: Layer = "*",
-    layout: Annotated[
-        str, typer.Option(help="How factors are kept: pivoted (fewest numbers) or two.")
-    ] = "pivoted",
+    layout: Layout = "pivoted",
     multiple: Annotated[
         int | None, typer.Option(help="Ranks are multiples of this; what the device likes by default.")
     ] = None,
@@ -132,9 +132,7 @@ def compress(
     calibration_tokens: CalibrationTokens = 12288,
     evaluation_tokens: EvaluationTokens = None,
     device: Device = "cpu",
-    executor: Annotated[
-        str, typer.Option(help="serial, processes or ray: where layers are factored.")
-    ] = "serial",
+    executor: Executor = "serial",
     work: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Keep finished layers here, and resume from them.")
     ] = None,
@@ -145,6 +143,7 @@ def compress(
 ) -> Report:
     """Factor the layers that can bear it, or say that none can (exit code 1)."""
     from svd_compress.compression import compress as compute
+    from svd_compress.telling import compression_report
     from svd_compress.words import stages
 
     with stages() as tick:
@@ -178,6 +177,149 @@ def compress(
             on_progress=tick,
         )
     return compression_report(result)
+
+
+@command(
+    app,
+    examples=[
+        "svd-compress scan reference --output report.html",
+        "svd-compress scan model.gguf --calibration a.txt --evaluate b.txt --faster-at 1 --output report.md",
+    ],
+)
+def scan(
+    model: Model,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Page .html or .md, with the front as .csv beside it."),
+    ] = None,
+    calibration: Calibration = "reference:calibration",
+    evaluate: Evaluate = "reference:in-domain",
+    other_domain: OtherDomain = "reference:out-of-domain",
+    keep: Annotated[str, typer.Option(help="Shares of the selected layers' parameters.")] = "0.95,0.9,0.8,0.7,0.6",
+    recommend: Annotated[float, typer.Option(help="The share that is told layer by layer.")] = 0.9,
+    layer: Layer = "*",
+    layout: Layout = "pivoted",
+    faster_at: Annotated[
+        int, typer.Option(metavar="TOKENS", help="Measure latencies at so many tokens; 0: none.")
+    ] = 256,
+    measure_layers: Annotated[int, typer.Option(help="Layers whose rise is measured alone.")] = 16,
+    context: Context = 256,
+    calibration_tokens: CalibrationTokens = 8192,
+    evaluation_tokens: EvaluationTokens = 4096,
+    device: Device = "cpu",
+    executor: Executor = "serial",
+    seed: Seed = 0,
+) -> Report:
+    """Size, latency and perplexity of many plans, the front of those that no other beats, a line for each layer."""
+    from svd_compress.pages import check_page, scan_report, write_page
+    from svd_compress.scan import scan_model
+    from svd_compress.words import shares, stages
+
+    if output is not None:
+        check_page(output)
+    with stages() as tick:
+        result = scan_model(
+            model,
+            calibration=calibration,
+            evaluate=evaluate,
+            other_domain=other_domain,
+            keeps=shares(keep),
+            recommend=recommend,
+            layer=layer,
+            layout=layout,  # type: ignore[arg-type]  # checked there
+            faster_at=faster_at,
+            measure_layers=measure_layers,
+            context=context,
+            calibration_tokens=calibration_tokens,
+            evaluation_tokens=evaluation_tokens,
+            device=device,
+            executor=executor,
+            seed=seed,
+            on_progress=tick,
+        )
+    report = scan_report(result)
+    if output is None:
+        return report
+    written = write_page(output, f"svd-compress scan {model}", report, {"model": model, **report.fields})
+    return replace(report, notes=[*report.notes, f"Wrote {' and '.join(map(str, written))}."])
+
+
+@command(
+    app,
+    examples=["svd-compress compare reference --keep 0.9,0.8 --output methods.md"],
+)
+def compare(
+    model: Model,
+    calibration: Calibration = "reference:calibration",
+    evaluate: Evaluate = "reference:in-domain",
+    other_domain: OtherDomain = "reference:out-of-domain",
+    keep: Annotated[str, typer.Option(help="Shares of the selected layers' parameters.")] = "0.9,0.8,0.6",
+    layer: Layer = "*",
+    refine: Annotated[bool, typer.Option(help="Ours also fitted again block by block.")] = True,
+    heal: Annotated[float, typer.Option(metavar="MINUTES", help="Ours also trained for so long.")] = 0.0,
+    context: Context = 256,
+    calibration_tokens: CalibrationTokens = 12288,
+    evaluation_tokens: EvaluationTokens = None,
+    device: Device = "cpu",
+    seed: Seed = 0,
+) -> Report:
+    """Plain SVD, ASVD scaling, SVD-LLM whitening and ours beside each other, at the same size on the same texts."""
+    from svd_compress.comparing import compare as compute
+    from svd_compress.compression import open_bench
+    from svd_compress.telling import comparison_report
+    from svd_compress.texts import other_text, two_texts
+    from svd_compress.words import shares, stages
+
+    wanted = shares(keep)
+    with stages() as tick:
+        bench = open_bench(
+            model,
+            two_texts(calibration, evaluate),
+            other_text(other_domain, calibration, evaluate),
+            layer=layer,
+            layout="two",
+            context=context,
+            tokens=(calibration_tokens, evaluation_tokens),
+            device=device,
+            progress=tick,
+        )
+        rows = compute(bench, wanted, refine=refine, heal_minutes=heal, seed=seed)
+    return comparison_report(rows)
+
+
+@command(
+    app,
+    examples=[
+        "svd-compress latency 576x1536 --tokens 256",
+        "svd-compress latency 4096x4096,4096x14336 --tokens 1 --device cuda --dtype bfloat16 --output table.csv",
+    ],
+)
+def latency(
+    shapes: Annotated[str, typer.Argument(metavar="SHAPES", help="Shapes out x in, such as 4096x4096,4096x14336.")],
+    tokens: Annotated[int, typer.Option(help="Tokens of a forward pass; 1 is a decode step.")] = 1,
+    ranks: Annotated[str | None, typer.Option(help="Ranks; evenly spaced aligned ones by default.")] = None,
+    layout: Layout = "pivoted",
+    device: Device = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    rounds: Annotated[int, typer.Option(min=6, help="How often each is timed.")] = 30,
+    seed: Seed = 0,
+) -> Report:
+    """Dense against factored on this device, each with its interval, beside what the bytes allow."""
+    from svd_compress.latency import alignment, candidate_ranks, measure
+    from svd_compress.telling import latency_report
+    from svd_compress.words import layout_named, numbers, shapes_named
+
+    wanted = shapes_named(shapes)
+    form = layout_named(layout)
+    rows = []
+    with progress("latency") as tick:
+        for done, shape in enumerate(wanted, 1):
+            own = numbers(ranks) if ranks else candidate_ranks(shape, multiple=alignment(device), layout=form)
+            rows += measure(
+                shape, own, tokens, layout=form, device=device, dtype=dtype, rounds=rounds, seed=seed
+            )
+            tick(done, len(wanted))
+    return latency_report(rows)
 
 
 @command(app, examples=['svd-compress animate --matrix "[[3,1],[1,2]]" --output svd.gif'])

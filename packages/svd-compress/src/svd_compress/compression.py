@@ -201,14 +201,14 @@ def open_bench(
         raise BadInput(f"--layout is {layout}; two or pivoted is expected")
     checkpoint = open_checkpoint(model)
     loaded: CausalLM = _on(load_model(model), device)
-    fit, search = fit_and_search(loaded, texts[0], context=context, max_tokens=tokens[0])
+    fit, search, train = fit_and_search(loaded, texts[0], context=context, max_tokens=tokens[0])
     judge = spread_windows(loaded, texts[1], context=context, max_tokens=tokens[1])
     beside = [] if other is None else spread_windows(loaded, other, context=context, max_tokens=tokens[1])
     return Bench(
         loaded,
         checkpoint,
         layer=layer,
-        texts=Texts(fit, search, judge, beside),
+        texts=Texts(fit, search, judge, beside, train),
         layout=layout,
         progress=progress or (lambda stage, done, total: None),
     )

@@ -21,7 +21,7 @@ CIRCLE, LONG, SHORT, FAINT = "#1f4e79", "#c0392b", "#1e8449", "#bbbbbb"
 LABELLED = 8
 
 
-def _figure(width: float, height: float) -> Figure:
+def blank_figure(width: float, height: float) -> Figure:
     """A figure of its own: pyplot keeps every figure it made, and wants to know about a screen."""
     require("matplotlib", extra="plot", distribution="svd-compress")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -37,9 +37,9 @@ def decay_figure(spectra: Sequence[Spectrum]) -> Figure:
 
     A curve that is still high at its mark belongs to a layer that no rank compresses.
     """
-    figure = _figure(8, 5)
+    figure = blank_figure(8, 5)
     axes = figure.subplots()
-    colours = _colours(len(spectra))
+    colours = colours(len(spectra))
     for number, (item, colour) in enumerate(zip(spectra, colours, strict=True)):
         label = f"{item.name} (top 10: {item.top10_energy:.0%})" if len(spectra) <= LABELLED else None
         ranks = np.arange(1, len(item.decay) + 1)
@@ -58,7 +58,8 @@ def decay_figure(spectra: Sequence[Spectrum]) -> Figure:
     return figure
 
 
-def _colours(count: int) -> list[Any]:
+def colours(count: int) -> list[Any]:
+    """Colours that tell so many curves apart."""
     from matplotlib import colormaps
 
     if count <= LABELLED:
@@ -106,7 +107,7 @@ def film(
 
 def frame(geometry: Geometry, stage: str, M: Float64, *, reach: float, share: float) -> Figure:
     """One picture: the circle under `M`, the two singular directions, and how far the film is."""
-    figure = _figure(4.4, 4.6)
+    figure = blank_figure(4.4, 4.6)
     axes = figure.subplots()
     angles = np.linspace(0, 2 * np.pi, 200)
     circle = np.stack([np.cos(angles), np.sin(angles)])

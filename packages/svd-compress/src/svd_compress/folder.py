@@ -60,6 +60,10 @@ class Factors:
         """How the two are to be put together."""
         return "two" if self.pivots is None else "pivoted"
 
+    def copy(self) -> Factors:
+        """The same numbers in memory of their own."""
+        return Factors(self.left.clone(), self.right.clone(), self.pivots)
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """By the endings of their names."""
         both = {"left": self.left.contiguous(), "right": self.right.contiguous()}

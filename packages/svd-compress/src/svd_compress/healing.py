@@ -36,16 +36,17 @@ def heal(
     teacher: Callable[[torch.Tensor], torch.Tensor] | None,
     *,
     minutes: float,
+    steps: int | None = None,
     learning_rate: float = LEARNING_RATE,
     batch: int = 4,
-    temperature_mix: float = 0.5,
+    mix: float = 0.5,
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Healing:
     r"""Train `parameters` of the model on calibration windows for so many minutes.
 
     The loss is $(1 - a)\,\mathrm{CE}(\text{text}) + a\,\mathrm{KL}(\text{dense} \| \text{compressed})$ with
-    a = `temperature_mix`, 0 without a teacher. AdamW, warm-up, then a cosine over the given time: the clock
+    a = `mix`, 0 without a teacher. AdamW, warm-up, then a cosine over the given time: the clock
     is the schedule, so a slower machine takes fewer steps and still ends with a small rate.
 
     Parameters
@@ -60,6 +61,12 @@ def heal(
         Token numbers (batch, length) to the dense model's logits, or None.
     minutes
         Time to train.
+    steps
+        Train for so many steps instead: what is learnt no longer depends on the machine.
+    learning_rate, batch
+        Peak rate of AdamW, and windows in a step.
+    seed
+        Of the order of the windows.
 
     Returns
     -------
@@ -69,7 +76,6 @@ def heal(
     device = parameters[0].device
     size = min(len(window.ids) for window in windows)
     ids = torch.stack([torch.from_numpy(window.ids[:size]) for window in windows])
-    start, end = time.monotonic(), time.monotonic() + 60 * minutes
     seen: list[float] = []
     frozen = [(p, p.requires_grad) for p in model.parameters()]
     for p, _ in frozen:
@@ -78,21 +84,21 @@ def heal(
         p.requires_grad_(True)
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
     order: list[int] = []
+    # The clock starts now: the first use of an optimizer loads much of torch.
+    start = time.monotonic()
+
+    def done() -> float:
+        return len(seen) / steps if steps else (time.monotonic() - start) / (60 * minutes)
+
     try:
-        while (now := time.monotonic()) < end or not seen:
-            share = (now - start) / (60 * minutes)
-            rate = (
-                learning_rate
-                * min(1.0, (share + 1e-3) / WARM_UP)
-                * 0.5
-                * (1 + math.cos(math.pi * min(share, 1.0)))
-            )
+        while (share := done()) < 1.0 or not seen:
+            rate = learning_rate * min(1.0, (share + 1e-3) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * share))
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate if share < 1.0 else learning_rate * 1e-3
             if len(order) < batch:
                 order += torch.randperm(len(ids), generator=generator).tolist()
             picked, order = order[:batch], order[batch:]
-            seen.append(_step(model, optimizer, parameters, ids[picked].to(device), teacher, temperature_mix))
+            seen.append(_step(model, optimizer, parameters, ids[picked].to(device), teacher, mix))
             if on_progress is not None:
                 on_progress(min(int(1000 * share), 999), 1000)
     finally:

@@ -53,7 +53,7 @@ def solve(
     Returns
     -------
     Plan
-        Exact: no plan within the bounds is predicted better by more than a millionth.
+        No plan within the bounds is better by more than a hundred-thousandth of the largest option.
 
     Raises
     ------
@@ -87,16 +87,20 @@ def solve(
     objective = costs["parameters" if "loss" in limits else "loss"]
     scale = float(np.abs(objective).max()) or 1.0
     one_each = _one_each(layers)
-    constraints = [LinearConstraint(one_each, 1.0, 1.0)] + [
-        # Each row scaled to its bound: the solver's tolerances are absolute.
-        LinearConstraint(costs[key][None] / (abs(limit) or 1.0), -np.inf, (1.0 if limit > 0 else 0.0) + SLACK)
-        for key, limit in limits.items()
-    ]
+    # What is over a bound by itself is out: the solver's tolerance alone would let a little more than 0 pass.
+    alone = np.ones(len(every))
+    rows = [LinearConstraint(one_each, 1.0, 1.0)]
+    for key, limit in limits.items():
+        over = costs[key] > limit
+        alone[over] = 0.0
+        # Each row is scaled to its bound, for the solver's tolerances are absolute.
+        row = np.divide(costs[key], limit, out=np.zeros(len(every)), where=~over & (costs[key] > 0))
+        rows.append(LinearConstraint(row[None], -np.inf, 1.0 + SLACK))
     found = milp(
         objective / scale,
         integrality=np.ones(len(every)),
-        bounds=Box(0, 1),
-        constraints=constraints,
+        bounds=Box(0, alone),
+        constraints=rows,
         options={"mip_rel_gap": GAP, "time_limit": SECONDS},
     )
     if found.x is None:

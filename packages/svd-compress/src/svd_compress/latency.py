@@ -60,16 +60,15 @@ class LatencyRow:
         return asdict(self)
 
 
-def bound(shape: tuple[int, int], rank: int, tokens: int, *, layout: Layout, itemsize: int = 2) -> float:
-    r"""min(byte ratio, FLOP ratio) of dense over factored for so many tokens.
+def bound(shape: tuple[int, int], rank: int, *, layout: Layout) -> float:
+    r"""min(byte ratio, FLOP ratio) of dense over factored: mn over the numbers that the factors hold.
 
-    FLOP: mn over what the factors hold. Bytes: weights, inputs and outputs, each moved once; the inner values
-    stay on the chip. With few tokens both are nearly the ratio of the weights.
+    For every weight a pass moves one number and does two operations per token, so both ratios are the same.
+    Inputs and outputs are left out: they are the same for both, and leaving them out makes the bound larger, so
+    that what is above it cannot be real.
     """
     m, n = shape
-    held = stored(shape, rank, layout)
-    moved = tokens * (m + n)
-    return min(m * n / held, (m * n + moved) / (held + moved))
+    return m * n / stored(shape, rank, layout)
 
 
 def judge(speed_up: Interval, limit: float) -> str:
@@ -146,7 +145,7 @@ def measure(
             times = dict(zip(calls, timed[:, 1:].T, strict=True))
             kernel = _choose(times)
             gain = median_interval(timed[:, 0] / times[kernel])
-            limit = bound(shape, rank, tokens, layout=layout, itemsize=size)
+            limit = bound(shape, rank, layout=layout)
             rows.append(
                 LatencyRow(
                     shape=shape,

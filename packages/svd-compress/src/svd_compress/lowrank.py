@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfi_command import BadInput
-from svd_compress.matrices import Float64, Matrix, like, smallest_rank, svd, tail_sums, to_float64
+from svd_compress.decompositions import Decomposition, Method, decompose
+from svd_compress.matrices import Float64, Matrix, like, smallest_rank, tail_sums, to_float64
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LowRank(Generic[Matrix]):
-    """A matrix of shape (m, n) as `left @ right`.
+    r"""A matrix of shape (m, n) as `left @ right`.
 
     Attributes
     ----------
@@ -26,14 +27,20 @@ class LowRank(Generic[Matrix]):
     rank
         Columns of `left`.
     singular_values
-        All min(m, n) singular values in float64, descending.
+        Singular values in float64, descending: all min(m, n), or with method "randomized" the leading ones.
     spectral_error, frobenius_error
         Norms of the residual `A - left @ right` of the exact factors (rounding them to the matrix's own
-        dtype adds up to one unit roundoff, relative).
+        dtype adds up to one unit roundoff, relative). With method "randomized" the first is the estimate
+        $\hat\sigma_{k+1}$, never above the true value.
     energy
         Share of the squared singular values that is kept; 1 for a matrix of zeros.
     break_even_rank
         Largest rank whose factors hold no more numbers than the matrix, see `break_even_rank`.
+    method
+        "full", "gram" or "randomized".
+    error_bound
+        Upper bound on the spectral error. With "randomized" it was measured afterwards and fails with
+        probability 1e-12 at most; otherwise it is the error itself.
     """
 
     left: Matrix
@@ -44,6 +51,8 @@ class LowRank(Generic[Matrix]):
     frobenius_error: float
     energy: float
     break_even_rank: int
+    method: Method = "full"
+    error_bound: float = 0.0
 
     @property
     def saves(self) -> bool:
@@ -60,6 +69,8 @@ class LowRank(Generic[Matrix]):
             "frobenius_error": self.frobenius_error,
             "energy": self.energy,
             "break_even_rank": self.break_even_rank,
+            "method": self.method,
+            "error_bound": self.error_bound,
         }
 
 
@@ -91,7 +102,14 @@ def break_even_rank(m: int, n: int) -> int:
 
 
 def low_rank_approx(
-    A: Matrix, *, energy: float | None = None, rank: int | None = None, tol: float | None = None
+    A: Matrix,
+    *,
+    energy: float | None = None,
+    rank: int | None = None,
+    tol: float | None = None,
+    accuracy: float = 0.0,
+    method: Method | None = None,
+    seed: int = 0,
 ) -> LowRank[Matrix]:
     r"""Best approximation of `A` by a product of two thin matrices (Eckart, Young and Mirsky).
 
@@ -110,6 +128,13 @@ def low_rank_approx(
     tol
         Spectral error relative to $\sigma_1$: the smallest rank with
         $\sigma_{k+1} \le \mathrm{tol}\,\sigma_1$ is taken.
+    accuracy
+        How far the spectral error may be from the best possible, relative to $\sigma_1$. With 0 the full SVD is
+        taken; with more, the cheapest method that reaches it, see `svd_compress.decompositions`.
+    method
+        "full", "gram" or "randomized" (which needs `rank`), to name it yourself.
+    seed
+        Of the random sketch.
 
     Returns
     -------
@@ -137,30 +162,59 @@ def low_rank_approx(
     """
     if sum(choice is not None for choice in (energy, rank, tol)) != 1:
         raise BadInput("give exactly one of energy=, rank= and tol=")
+    _check(accuracy, method, rank)
     matrix = to_float64(A)
     # Squares of entries near 1e200 overflow and those near 1e-200 vanish; a power of two changes no bit.
     scale = 2.0 ** np.floor(np.log2(np.abs(matrix).max() or 1.0))
-    U, sigma, Vt = svd(matrix / scale)
-    k = _choose(sigma, energy=energy, rank=rank, tol=tol)
+    p = min(matrix.shape)
+    if rank is not None:
+        _check_rank(rank, p)
+    found = decompose(matrix / scale, rank=rank, accuracy=accuracy, method=method, seed=seed)
+    k = _choose(found.sigma, energy=energy, rank=rank, tol=tol)
+    return _cut(A, found, k, scale, total=float(np.square(matrix / scale).sum()))
+
+
+def _cut(A: Matrix, found: Decomposition, k: int, scale: float, *, total: float) -> LowRank[Matrix]:
+    sigma = found.sigma
+    whole = len(sigma) == min(A.shape)
     tails = tail_sums(sigma**2)
-    m, n = matrix.shape
+    # A projection on k directions leaves out what they do not hold; that needs no other singular value.
+    left_out = tails[k] if whole else max(total - float((sigma[:k] ** 2).sum()), 0.0)
+    all_of_it = tails[0] if whole else total
+    m, n = A.shape
     root = np.sqrt(sigma[:k] * scale)
+    safe = np.where(root > 0, root, 1.0)
+    spectral = float(sigma[k]) if k < len(sigma) else 0.0
     return LowRank(
-        left=like(U[:, :k] * root, A),
-        right=like(root[:, None] * Vt[:k], A),
+        left=like(found.left[:, :k] * root, A),
+        right=like(found.right[:k] * (scale / safe)[:, None], A),
         rank=k,
         singular_values=sigma * scale,
-        spectral_error=float(sigma[k] * scale) if k < len(sigma) else 0.0,
-        frobenius_error=float(np.sqrt(tails[k]) * scale),
-        energy=float(1.0 - tails[k] / tails[0]) if tails[0] else 1.0,
+        spectral_error=spectral * scale,
+        frobenius_error=float(np.sqrt(left_out)) * scale,
+        energy=float(1.0 - left_out / all_of_it) if all_of_it else 1.0,
         break_even_rank=break_even_rank(m, n),
+        method=found.method,
+        error_bound=float(np.hypot(spectral, found.missed)) * scale,
     )
+
+
+def _check(accuracy: float, method: str | None, rank: int | None) -> None:
+    if not 0.0 <= accuracy < 1.0:
+        raise BadInput(f"accuracy is {accuracy}; a relative error in [0, 1) is expected, such as 1e-6")
+    if method not in (None, "full", "gram", "randomized"):
+        raise BadInput(f"method is {method!r}; full, gram or randomized is expected")
+    if method == "randomized" and (rank is None or accuracy == 0.0):
+        raise BadInput("the randomized method needs rank= and an accuracy= above 0")
+
+
+def _check_rank(rank: int, largest: int) -> None:
+    if int(rank) != rank or not 0 <= rank <= largest:
+        raise BadInput(f"rank is {rank}; a whole number from 0 to {largest} is expected")
 
 
 def _choose(sigma: Float64, *, energy: float | None, rank: int | None, tol: float | None) -> int:
     if rank is not None:
-        if int(rank) != rank or not 0 <= rank <= len(sigma):
-            raise BadInput(f"rank is {rank}; a whole number from 0 to {len(sigma)} is expected")
         return int(rank)
     if energy is not None:
         return smallest_rank(sigma**2, energy)

@@ -80,6 +80,24 @@ def svd(A: Float64) -> tuple[Float64, Float64, Float64]:
     return U, sigma, Vt
 
 
+def eigh(A: Float64) -> tuple[Float64, Float64]:
+    """Eigenvalues ascending and eigenvectors of a symmetric matrix, by a second driver if the first fails.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If neither driver converges.
+    """
+    symmetric = (A + A.T) / 2
+    try:
+        values, vectors = np.linalg.eigh(symmetric)
+    except np.linalg.LinAlgError:
+        from scipy.linalg import eigh as scipy_eigh
+
+        values, vectors = scipy_eigh(symmetric, driver="ev")
+    return values, vectors
+
+
 def tail_sums(values: Float64) -> Float64:
     """`out[k] = values[k] + values[k+1] + ...` for k in 0..n, so `out[n] == 0`.
 

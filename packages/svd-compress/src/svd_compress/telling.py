@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mfi_command.report import Report, Table
-from svd_compress.evaluation import Rise
-from svd_compress.results import CompressedLayer, Compression
-from svd_compress.timing import Interval
+from svd_compress.pages import latency_table
+
+if TYPE_CHECKING:
+    from svd_compress.comparing import MethodRow
+    from svd_compress.evaluation import Rise
+    from svd_compress.latency import LatencyRow
+    from svd_compress.results import CompressedLayer, Compression
+    from svd_compress.timing import Interval
 
 
 def faster(speed_up: Interval | None) -> str:
@@ -51,3 +58,44 @@ def _row(layer: CompressedLayer) -> list[object]:
         faster(layer.speed_up),
         layer.verdict,
     ]
+
+
+def comparison_report(rows: list[MethodRow]) -> Report:
+    """The answer of `compare`."""
+    columns = ["method", "ranks", "form", "keep", "kept", "in-domain", "rise", "other domain", "other rise"]
+    table = [
+        [
+            row.method,
+            row.ranks,
+            row.layout,
+            row.keep,
+            row.kept,
+            row.in_domain.after,
+            row.in_domain.rise,
+            row.other_domain.after,
+            row.other_domain.rise,
+        ]
+        for row in rows
+    ]
+    first = rows[0]
+    return Report(
+        fields={"rows": [row.to_dict() for row in rows]},
+        tables=[Table("Perplexity by method at equal size", columns, table)],
+        notes=[
+            f"Dense: {first.in_domain.before:.2f} in-domain, {first.other_domain.before:.2f} on the other domain."
+        ],
+    )
+
+
+def latency_report(rows: list[LatencyRow]) -> Report:
+    """The answer of `latency`."""
+    count = sum(row.verdict == "faster" for row in rows)
+    wrong = sum(row.verdict == "measurement error" for row in rows)
+    notes = [f"{count} of {len(rows)} are faster than dense with the whole 95 % interval."]
+    if wrong:
+        notes.append(f"{wrong} are above what the bytes and operations allow: a measurement error, not a gain.")
+    return Report(
+        fields={"rows": [row.to_dict() for row in rows]},
+        tables=[Table("Latency", *latency_table(rows))],
+        notes=notes,
+    )

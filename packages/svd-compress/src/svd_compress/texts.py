@@ -77,25 +77,37 @@ def shared(calibration: str, evaluate: str) -> float:
 
 def fit_and_search(
     model: CausalLM, text: str, *, context: int, max_tokens: int
-) -> tuple[list[Window], list[Window]]:
-    """Windows that the factors are made from, and every fourth one, that the search measures on.
+) -> tuple[list[Window], list[Window], list[Window]]:
+    """Windows that the factors are made from; every fourth one, that the search measures on; and all to train on.
 
-    Taken in turn through the text: a text is often several subjects one after the other.
+    Taken in turn through the text: a text is often several subjects one after the other. The windows to train on
+    are all whole ones of the text but those of the search.
 
     Raises
     ------
     BadInput
         If the text is shorter than eight windows.
     """
+    from checkpoint_lens.windows import windows
+
     least = 2 * SEARCH_EVERY
-    windows = spread_windows(model, text, context=context, max_tokens=max(max_tokens, least * context))
-    if len(windows) < least:
+    every = windows(model, text, context=context, max_tokens=None)
+    chosen = _spread(len(every), max(max_tokens, least * context) // context)
+    if len(chosen) < least:
         raise BadInput(
-            f"the calibration text gives {len(windows)} windows of {context} tokens; at least {least} are "
+            f"the calibration text gives {len(chosen)} windows of {context} tokens; at least {least} are "
             "needed: give more text or a smaller --context"
         )
-    fit = [window for i, window in enumerate(windows) if i % SEARCH_EVERY != SEARCH_EVERY - 1]
-    return fit, windows[SEARCH_EVERY - 1 :: SEARCH_EVERY]
+    search = set(chosen[SEARCH_EVERY - 1 :: SEARCH_EVERY])
+    fit = [every[i] for i in chosen if i not in search]
+    whole = [w for i, w in enumerate(every) if i not in search and len(w.ids) == len(every[0].ids)]
+    return fit, [every[i] for i in sorted(search)], whole
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    """So many places of `count`, evenly; all of them where there are fewer."""
+    taken = max(1, min(count, wanted))
+    return [i * count // taken for i in range(taken)]
 
 
 def spread_windows(model: CausalLM, text: str, *, context: int, max_tokens: int | None) -> list[Window]:
@@ -103,5 +115,5 @@ def spread_windows(model: CausalLM, text: str, *, context: int, max_tokens: int 
     from checkpoint_lens.windows import windows
 
     every = windows(model, text, context=context, max_tokens=None)
-    count = len(every) if max_tokens is None else max(1, min(len(every), max_tokens // context))
-    return [every[i * len(every) // count] for i in range(count)]
+    wanted = len(every) if max_tokens is None else max_tokens // context
+    return [every[i] for i in _spread(len(every), wanted)]

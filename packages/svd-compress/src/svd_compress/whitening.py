@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mfi_command import BadInput
 from svd_compress.lowrank import LowRank, break_even_rank
-from svd_compress.matrices import Float64, Matrix, like, svd, tail_sums, to_float64
+from svd_compress.matrices import Float64, Matrix, eigh, like, svd, tail_sums, to_float64
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +55,7 @@ def square_root(gram: Float64, *, floor: float = FLOOR) -> tuple[Float64, Float6
         Smallest eigenvalue relative to the largest. It also says how much a direction that calibration
         never saw counts.
     """
-    values, Q = np.linalg.eigh((gram + gram.T) / 2)
+    values, Q = eigh(gram)
     if values[-1] <= 0.0:
         return np.eye(len(gram)), np.eye(len(gram))
     roots = np.sqrt(np.maximum(values / values[-1], floor)) * np.sqrt(values[-1])

@@ -10,6 +10,7 @@ import numpy as np
 
 from mfi_command import BadInput
 from mfi_command.progress import progress
+from svd_compress.allocation import Layout
 from svd_compress.bench import Progress
 from svd_compress.matrices import Float64
 
@@ -28,6 +29,66 @@ def matrix_from_json(text: str) -> Float64:
     except (ValueError, TypeError, OverflowError) as error:
         raise BadInput(f"--matrix is {text}; rows of numbers are expected, such as [[3,1],[1,2]]") from error
     return matrix
+
+
+def shares(text: str) -> list[float]:
+    """Numbers such as "0.9,0.8".
+
+    Raises
+    ------
+    BadInput
+        If it is not a list of numbers.
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise BadInput(f"--keep is {text!r}; shares are expected, such as 0.9,0.8") from error
+
+
+def numbers(text: str) -> list[int]:
+    """Whole numbers such as "64,128".
+
+    Raises
+    ------
+    BadInput
+        If it is not a list of whole numbers.
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise BadInput(f"--ranks is {text!r}; whole numbers are expected, such as 64,128") from error
+
+
+def shapes_named(text: str) -> list[tuple[int, int]]:
+    """Shapes such as "4096x4096,4096x14336".
+
+    Raises
+    ------
+    BadInput
+        If it is not a list of shapes of two positive sizes.
+    """
+    found = []
+    for part in text.split(","):
+        sides = part.lower().split("x")
+        if len(sides) != 2 or not all(side.strip().isdigit() and int(side) > 0 for side in sides):
+            raise BadInput(f"{part!r} is no shape; out x in is expected, such as 4096x14336")
+        found.append((int(sides[0]), int(sides[1])))
+    return found
+
+
+def layout_named(text: str) -> Layout:
+    """ "two" or "pivoted".
+
+    Raises
+    ------
+    BadInput
+        If it is neither.
+    """
+    if text == "two":
+        return "two"
+    if text == "pivoted":
+        return "pivoted"
+    raise BadInput(f"--layout is {text}; two or pivoted is expected")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ would never end.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -41,33 +42,31 @@ def _lowrank_gemv(
     PIVOTED: tl.constexpr,
 ):  # fmt: skip
     pid = tl.program_id(0)
+    # The first rows of L are asked for before anything else: they arrive while R is read.
+    inside = tl.arange(0, BLOCK_R)
+    rows_2 = pid * ROWS_2 + tl.arange(0, ROWS_2)
+    mask_2 = (rows_2 < rows_left)[:, None] & (inside < r)[None, :]
+    tile_2 = tl.load(left_ptr + rows_2[:, None].to(tl.int64) * r + inside[None, :], mask=mask_2, other=0.0)
     # Part 1: inner = R x, rows shared out in blocks of ROWS_1.
     for first in range(pid * ROWS_1, r, programs * ROWS_1):
         rows = first + tl.arange(0, ROWS_1)
-        sums = tl.zeros((ROWS_1, BLOCK_N), tl.float32)
+        sums = tl.zeros((ROWS_1,), tl.float32)
         for k in range(0, n, BLOCK_N):
             columns = k + tl.arange(0, BLOCK_N)
             x = tl.load(x_ptr + columns, mask=columns < n, other=0.0).to(tl.float32)
             mask = (rows < r)[:, None] & (columns < n)[None, :]
-            tile = tl.load(
-                right_ptr + rows[:, None].to(tl.int64) * n + columns[None, :], mask=mask, other=0.0
-            )
-            sums += tile.to(tl.float32) * x[None, :]
-        inner = tl.sum(sums, 1)
-        tl.store(inner_ptr + rows, inner, mask=rows < r)
+            tile = tl.load(right_ptr + rows[:, None].to(tl.int64) * n + columns[None, :], mask=mask, other=0.0)
+            sums += tl.sum(tile.to(tl.float32) * x[None, :], 1)
+        tl.store(inner_ptr + rows, sums, mask=rows < r)
         if PIVOTED:
             places = tl.load(pivots_ptr + rows, mask=rows < r, other=0)
-            tl.store(y_ptr + places, inner.to(y_ptr.dtype.element_ty), mask=rows < r)
-    # The first rows of L are on their way while the other programs finish.
-    inside = tl.arange(0, BLOCK_R)
-    rows = pid * ROWS_2 + tl.arange(0, ROWS_2)
-    mask = (rows < rows_left)[:, None] & (inside < r)[None, :]
-    tile = tl.load(left_ptr + rows[:, None].to(tl.int64) * r + inside[None, :], mask=mask, other=0.0)
+            tl.store(y_ptr + places, sums.to(y_ptr.dtype.element_ty), mask=rows < r)
     _wait_for_all(counter_ptr, programs)
+    # Part 2: y = L inner.
     values = tl.load(inner_ptr + inside, mask=inside < r, other=0.0, cache_modifier=".cg")
-    y = tl.sum(tile.to(tl.float32) * values[None, :], 1)
-    places = tl.load(rest_ptr + rows, mask=rows < rows_left, other=0) if PIVOTED else rows
-    tl.store(y_ptr + places, y.to(y_ptr.dtype.element_ty), mask=rows < rows_left)
+    y = tl.sum(tile_2.to(tl.float32) * values[None, :], 1)
+    places = tl.load(rest_ptr + rows_2, mask=rows_2 < rows_left, other=0) if PIVOTED else rows_2
+    tl.store(y_ptr + places, y.to(y_ptr.dtype.element_ty), mask=rows_2 < rows_left)
     for first in range((pid + programs) * ROWS_2, rows_left, programs * ROWS_2):
         rows = first + tl.arange(0, ROWS_2)
         mask = (rows < rows_left)[:, None] & (inside < r)[None, :]
@@ -76,6 +75,28 @@ def _lowrank_gemv(
         places = tl.load(rest_ptr + rows, mask=rows < rows_left, other=0) if PIVOTED else rows
         tl.store(y_ptr + places, y.to(y_ptr.dtype.element_ty), mask=rows < rows_left)
     _leave(counter_ptr, programs)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How the work is cut: rows of R and columns at a time, rows of L at a time, programs on each multiprocessor."""
+
+    rows_1: int
+    block_n: int
+    rows_2: int
+    per_sm: int = 1
+    warps: int = 8
+
+
+def default_launch(m_left: int, n: int, r: int, programs: int) -> Launch:
+    """Tiles that keep as many bytes on their way as the registers of a program hold."""
+    block_r = triton.next_power_of_2(r)
+    share_1, share_2 = (triton.next_power_of_2(-(-rows // programs)) for rows in (r, m_left))
+    return Launch(
+        rows_1=min(8, share_1),
+        block_n=min(1024, triton.next_power_of_2(n)),
+        rows_2=max(1, min(share_2, 32768 // block_r)),
+    )
 
 
 class LowRankGemv:
@@ -100,28 +121,22 @@ class LowRankGemv:
         *,
         pivots: torch.Tensor | None = None,
         rest: torch.Tensor | None = None,
-        rows: tuple[int, int] | None = None,
-        warps: int = 8,
+        launch: Launch | None = None,
     ) -> None:
         self.left, self.right, self.pivots, self.rest = left, right, pivots, rest
         r, self.n = right.shape
         self.r = r
         self.m = len(left) + (r if pivots is not None else 0)
         on_gpu = left.is_cuda
-        self.programs = torch.cuda.get_device_properties(left.device).multi_processor_count if on_gpu else 1
-        block_r = triton.next_power_of_2(r)
-        # A tile of L must fit the registers of its program: 64 Ki numbers of 16 bits.
-        fits = max(1, 32768 // block_r)
-        share = triton.next_power_of_2(-(-len(left) // self.programs))
-        inner_share = triton.next_power_of_2(-(-r // self.programs))
-        rows_1, rows_2 = rows or (min(8, inner_share), min(fits, share))
+        units = torch.cuda.get_device_properties(left.device).multi_processor_count if on_gpu else 1
+        self.launch = launch or default_launch(len(left), self.n, r, units)
+        self.programs = units * self.launch.per_sm if on_gpu else 1
         self.blocks = {
-            "ROWS_1": rows_1,
-            "BLOCK_N": min(1024, triton.next_power_of_2(self.n)),
-            "ROWS_2": rows_2,
-            "BLOCK_R": block_r,
+            "ROWS_1": self.launch.rows_1,
+            "BLOCK_N": self.launch.block_n,
+            "ROWS_2": self.launch.rows_2,
+            "BLOCK_R": triton.next_power_of_2(r),
         }
-        self.warps = warps
         self.inner = torch.empty(r, dtype=torch.float32, device=left.device)
         self.counters = torch.zeros(2, dtype=torch.int32, device=left.device)
         self._options: dict[str, Any] = {"launch_cooperative_grid": True} if on_gpu else {}
@@ -135,6 +150,6 @@ class LowRankGemv:
             self.inner if self.pivots is None else self.pivots,
             self.inner if self.rest is None else self.rest,
             self.counters, self.n, self.r, len(self.left), self.programs,
-            **self.blocks, PIVOTED=self.pivots is not None, num_warps=self.warps, **self._options,
+            **self.blocks, PIVOTED=self.pivots is not None, num_warps=self.launch.warps, **self._options,
         )  # fmt: skip
         return y
