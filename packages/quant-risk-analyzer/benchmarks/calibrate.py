@@ -29,14 +29,16 @@ UNLIKELY, LIKELY = 0.02, 0.5
 
 
 def split(models: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(fit, judge): every other family fits; the rest and the models that exist judge."""
+    """(fit, judge): every other family and the reference model fit; the others judge."""
     families = list(
         dict.fromkeys(model["family"] for model in models if "recipe" in model and learned(model))
     )
     fitting = set(families[::2])
     fit = [model for model in models if "recipe" in model and learned(model) and model["family"] in fitting]
     judge = [model for model in models if learned(model) and model not in fit]
-    return fit, judge
+    # One model that learned for longer: its layers are further from the estimates than the zoo's.
+    fit += [model for model in models if model["model"] == "reference"]
+    return fit, [model for model in judge if model not in fit]
 
 
 def weight_table(models: list[dict[str, Any]]) -> dict[str, float]:
@@ -102,11 +104,15 @@ def main() -> None:
         c, a = chance >= LIKELY, chance <= UNLIKELY
         off = unseen[:, 2][np.isfinite(unseen[:, 2])]
         base = unseen[:, 1].mean()
+        low, high = np.nanquantile(known[:, 2], [0.025, 0.975])
         tiers[tier] = {
             "intercept": intercept,
             "slope": slope,
             "log_bias": float(np.median(off)),
             "log_deviation": float(1.4826 * np.median(np.abs(off - np.median(off)))),
+            "log_low": float(low),
+            "log_high": float(high),
+            "coverage": float(((off >= low) & (off <= high)).mean()),
             "brier": float(((chance - unseen[:, 1]) ** 2).mean()),
             "brier_of_base_rate": float(base * (1 - base)),
             "share_in_c": float(unseen[c, 1].mean()) if c.any() else 0.0,
@@ -132,10 +138,7 @@ def main() -> None:
 
 
 def _absolute(models: list[dict[str, Any]]) -> dict[str, Any]:
-    """Grades by risk at their default limits: how many of C and A truly are in the worst tenth of all.
-
-    The tenth is that of all layers, models and formats together: a number of nats per token.
-    """
+    """Grades by risk at their default limits, against the same limits of the measured damage."""
     from quant_risk_analyzer.ratings import Thresholds
 
     limits = Thresholds()
@@ -149,16 +152,11 @@ def _absolute(models: list[dict[str, Any]]) -> dict[str, Any]:
                 for name, risk in predicted(model, score, kind).items()
             ]
         )
-        border = float(np.quantile(pairs[:, 1], 0.9))
-        grades = np.array([limits.grade(risk) for risk in pairs[:, 0]])
-        worst = pairs[:, 1] > border
+        given, true = (np.array([limits.grade(value) for value in column]) for column in pairs.T)
         found[tier] = {
-            "worst_tenth_above": border,
-            **{
-                f"share_in_{g.lower()}": float(worst[grades == g].mean()) if (grades == g).any() else None
-                for g in "ABC"
-            },
-            **{f"layers_in_{g.lower()}": int((grades == g).sum()) for g in "ABC"},
+            f"{grade}, truly {truth}": int(((given == grade) & (true == truth)).sum())
+            for grade in "ABC"
+            for truth in "ABC"
         }
     return found
 

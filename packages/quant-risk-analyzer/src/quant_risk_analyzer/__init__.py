@@ -18,6 +18,7 @@ from quant_risk_analyzer.smoothing import migrate, smoothing_factors
 from quant_risk_analyzer.together import JointDamage, measure_together
 from quant_risk_analyzer.truth import LayerDamage, Measurement, measure
 from quant_risk_analyzer.verification import RankCheck, Verification, verify
+from quant_risk_analyzer.weights_only import rate_weights
 
 __all__ = [
     "FORMATS",
@@ -50,6 +51,7 @@ __all__ = [
     "quantize",
     "rank_agreement",
     "rate",
+    "rate_weights",
     "rounded_weights",
     "search_scale",
     "smoothing_factors",

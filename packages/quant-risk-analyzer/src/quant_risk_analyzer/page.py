@@ -58,8 +58,9 @@ def to_page(report: RiskReport, title: str) -> str:
 def provenance(report: RiskReport) -> str:
     """Where the numbers come from, and what they were worth on models that the calibration did not see."""
     found = calibrations().get(report.tier)
+    source = f"From {report.tokens} tokens ({report.tier}), {report.probes} label draws each"
     text = (
-        f"From {report.tokens} tokens ({report.tier}), {report.probes} label draws each; confidence in the "
+        f"{source if report.tokens else 'From the weights alone, no model was run'}; confidence in the "
         f"order: {report.confidence}."
     )
     if found is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quant_risk_analyzer.agreement import spearman
-from quant_risk_analyzer.confidence import OF_TIER, edge_ratio, top_decile_chances
+from quant_risk_analyzer.confidence import OF_TIER, damage_interval, edge_ratio, top_decile_chances
 from quant_risk_analyzer.drift import measured_drift, predict_drift, singular_values
 from quant_risk_analyzer.fixes import Fix, fix_for
 from quant_risk_analyzer.formats import Granularity, NumberFormat, formats_named
@@ -283,6 +283,7 @@ def _format_risks(
     risks = {}
     for name, (_, facts) in layers.items():
         risk, low, high = intervals[name]
+        damage_low, damage_high = damage_interval(risk, tier)
         compared = comparison_reasons(
             sensitivity=costs[name] / cost if cost else 0.0, noise=noises[name] / noise if noise else 0.0
         )
@@ -299,6 +300,8 @@ def _format_risks(
             top_decile=chances[name],
             fix=facts.fix.text,
             risk_after_fix=facts.fix.risk,
+            damage_low=damage_low,
+            damage_high=damage_high,
         )
     return risks
 

@@ -22,6 +22,7 @@ from quant_risk_analyzer.commands.application import (
 from quant_risk_analyzer.commands.rating import rated
 
 if TYPE_CHECKING:
+    from quant_risk_analyzer.ratings import Thresholds
     from quant_risk_analyzer.report import RiskReport
     from quant_risk_analyzer.verification import Verification
 
@@ -34,6 +35,11 @@ Evaluate = Annotated[
     typer.Option(help="Text to verify on, unseen by the rating. Without it: fresh samples of the model."),
 ]
 
+WeightsOnly = Annotated[
+    bool,
+    typer.Option("--weights-only", help="From the weights alone, read one at a time: fast, ranks poorly."),
+]
+
 
 @command(
     app,
@@ -42,6 +48,7 @@ Evaluate = Annotated[
         "quant-risk-analyzer rate ./my-model --formats int4,int3 --calibration sample.txt -o risk.html",
         "quant-risk-analyzer rate ./my-model --formats int4 --fail-on C",
         "quant-risk-analyzer rate reference --formats int4 --verify 8 --evaluate reference:in-domain",
+        "quant-risk-analyzer rate ./my-model --weights-only",
     ],
 )
 def rate(
@@ -57,6 +64,7 @@ def rate(
     fail_on: FailOn = None,
     verify: Verify = 0,
     evaluate: Evaluate = None,
+    weights_only: WeightsOnly = False,
     seed: Seed = 0,
 ) -> Report:
     """Rate each layer A, B or C by the damage that quantizing it would do."""
@@ -68,7 +76,10 @@ def rate(
     limits = Thresholds(safe=safe, risky=risky, by=by)
     check_grade(fail_on)
     _check_texts(calibration, evaluate, verify)
-    report = rated(model, formats, calibration, granularity, layers, tokens, limits, seed)
+    if weights_only:
+        report = _from_weights(model, formats, calibration, verify, granularity, layers, limits)
+    else:
+        report = rated(model, formats, calibration, granularity, layers, tokens, limits, seed)
     check = _verified(model, report, verify, calibration, evaluate) if verify else None
     return Report(
         fields={**report.to_dict(), **({"verification": check.to_dict()} if check else {})},
@@ -84,6 +95,31 @@ def rate(
         page=lambda: to_page(report, f"Quantization risk of {model}"),
         over_limit=over_limit(report, fail_on),
     )
+
+
+def _from_weights(
+    model: str,
+    formats: str,
+    calibration: str | None,
+    verify: int,
+    granularity: str,
+    layers: str,
+    limits: Thresholds,
+) -> RiskReport:
+    from mfi_command import BadInput
+    from quant_risk_analyzer.weights_only import rate_weights
+
+    if calibration is not None or verify:
+        raise BadInput("--weights-only runs no model: leave out --calibration and --verify")
+    with progress("weights") as tick:
+        return rate_weights(
+            model,
+            formats=formats,
+            granularity=granularity,
+            layers=layers,
+            thresholds=limits,
+            on_progress=tick,
+        )
 
 
 def _check_texts(calibration: str | None, evaluate: str | None, verify: int) -> None:
@@ -128,10 +164,7 @@ def _sentences(check: Verification) -> list[str]:
     ]
 
 
-def _limits(limits: object) -> str:
-    from quant_risk_analyzer.ratings import Thresholds
-
-    assert isinstance(limits, Thresholds)
+def _limits(limits: Thresholds) -> str:
     if limits.by == "rank":
         return (
             f"A: chance to be in the worst tenth of the layers up to {limits.unlikely:g}; C: from "
