@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from checkpoint_lens.checkpoint import Checkpoint, TensorInfo
     from checkpoint_lens.layers import LinearLayer
     from checkpoint_lens.loading import load_model
+    from checkpoint_lens.matrices import Inventory, LeftOut, WeightMatrix, read_tensor, weight_matrices
     from checkpoint_lens.moments import SecondMoment, second_moments
     from checkpoint_lens.opening import open_checkpoint
     from checkpoint_lens.scoring import Perplexity, perplexity
@@ -24,20 +25,25 @@ __all__ = [
     "CausalLM",
     "Checkpoint",
     "HeadSpectrum",
+    "Inventory",
+    "LeftOut",
     "LinearLayer",
     "Perplexity",
     "SecondMoment",
     "TensorInfo",
+    "WeightMatrix",
     "attention_inputs",
     "attention_spectra",
     "load_model",
     "open_checkpoint",
     "perplexity",
+    "read_tensor",
     "read_text",
     "reference_model",
     "reference_path",
     "reference_text",
     "second_moments",
+    "weight_matrices",
 ]
 
 _HOMES = {
@@ -47,6 +53,7 @@ _HOMES = {
     "checkpoint": ("Checkpoint", "TensorInfo"),
     "layers": ("LinearLayer",),
     "loading": ("load_model",),
+    "matrices": ("Inventory", "LeftOut", "WeightMatrix", "read_tensor", "weight_matrices"),
     "moments": ("SecondMoment", "second_moments"),
     "opening": ("open_checkpoint",),
     "scoring": ("Perplexity", "perplexity"),

@@ -46,6 +46,16 @@ class LinearLayer:
         return asdict(self)
 
 
+def is_embedding(name: str) -> bool:
+    """Whether the module of this path is a table of rows that are looked up."""
+    return bool(_EMBEDDING.search(name))
+
+
+def is_norm(name: str) -> bool:
+    """Whether the module of this path is a normalization."""
+    return bool(_NORM.search(name))
+
+
 def role_of(name: str) -> str:
     """What the layer with this module path does: q k v o gate up down lm_head, or other."""
     return ROLES.get(name.rpartition(".")[2], "other")
@@ -70,7 +80,7 @@ def linear_layers(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, An
         last = name.rpartition(".")[2]
         if kind != "weight" or len(shape) != 2 or last in transposed:
             continue
-        if _EMBEDDING.search(name) or _NORM.search(name) or (tied and last == "lm_head"):
+        if is_embedding(name) or is_norm(name) or (tied and last == "lm_head"):
             continue
         found.append(LinearLayer(name, tensor, (shape[0], shape[1]), role_of(name), block_of(name)))
     # A file may hold them in any order; a reader wants the order of the forward pass.
