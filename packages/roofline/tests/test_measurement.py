@@ -9,7 +9,8 @@ import pytest
 
 from mfi_command import BadInput
 from roofline import Rate, analyze, device, measure
-from roofline.measurement_cpu import working_sets
+from roofline.cpu_caches import cache_bytes
+from roofline.measurement import Measurement
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +43,8 @@ def test_peak_is_a_product_counted_right(ceilings) -> None:
 
 
 def test_bandwidth_comes_from_beyond_the_caches(ceilings) -> None:
-    assert ceilings.sweep[-1]["working_set_bytes"] == working_sets()[-1] >= 256 << 20
     largest = ceilings.sweep[-1]
+    assert largest["working_set_bytes"] >= max(256 << 20, 4 * max(cache_bytes().values()))
     rates = [value for key, value in largest.items() if key != "working_set_bytes"]
     assert ceilings.bandwidth_bytes_per_s == max(rates)
     assert 1e8 < ceilings.bandwidth_bytes_per_s < 1e13
@@ -57,6 +58,51 @@ def test_a_measurement_is_a_device(ceilings, tmp_path: Path) -> None:
     assert read.ridge_flop_per_byte("fp32") == ceilings.to_dict()["ridge_flop_per_byte"]["fp32"]
     found = analyze("smollm2-135m", device=str(path), dtype="fp32", phase="decode", sequence=128)
     assert found.total_time_s > found.bytes / ceilings.bandwidth_bytes_per_s * 0.99
+
+
+def test_levels_and_vector_units_are_there(ceilings) -> None:
+    assert set(ceilings.levels) <= set(ceilings.cache_bytes) == set(cache_bytes())
+    for dtype, rate in ceilings.vector_peaks.items():
+        # A product runs on the same units here; interruptions on both sides, as above.
+        assert 0.3 < rate.median / ceilings.peaks_flop_per_s[dtype] < 10
+    assert {"before", "after"} == set(ceilings.conditions)
+    assert ceilings.versions["streams"]
+
+
+def measured(peak: float, sustained: float, spread: float = 1.0) -> Measurement:
+    rate = Rate(peak, peak / spread, peak * spread, 9)
+    memory = Rate(1e12, 1e12, 1e12, 9)
+    return Measurement(
+        "chip",
+        {"bf16": rate},
+        {"bf16": {"a": rate}},
+        memory,
+        "read",
+        (),
+        None,
+        {},
+        sustained={"bf16": Rate(sustained, sustained, sustained, 9)},
+        levels={"l2": 5e12},
+        launch_s={"graph": 1e-6, "eager": 5e-6},
+        cache_bytes={"l2": 60 << 20},
+    )
+
+
+def test_notes_point_at_noise_and_at_lowered_clocks() -> None:
+    assert measured(1e14, 0.99e14).notes == []
+    (throttled,) = measured(1e14, 0.8e14).notes
+    assert "80%" in throttled
+    (noisy,) = measured(1e14, 1e14, spread=1.5).notes
+    assert "differ" in noisy
+
+
+def test_levels_and_launches_reach_the_device(tmp_path: Path) -> None:
+    path = tmp_path / "gpu.json"
+    path.write_text(json.dumps(measured(1e14, 1e14).to_dict()))
+    read = device(str(path))
+    assert read.levels_bytes_per_s == {"l2": 5e12}
+    assert read.launch_s == 1e-6
+    assert read.l2_bytes == 60 << 20
 
 
 def test_bad_arguments() -> None:

@@ -21,8 +21,8 @@ _KERNELS: dict[str, tuple[int, int]] = {"read": (1, 1), "write": (1, 1), "copy":
 
 def kernels() -> dict[str, Any]:
     """The Triton kernels by name; compiled when first run."""
-    import triton
-    import triton.language as tl
+    import triton  # type: ignore[import-untyped]
+    import triton.language as tl  # type: ignore[import-untyped]
 
     @triton.jit  # type: ignore[untyped-decorator]
     def read(x, y, blocks, passes, SIZE: tl.constexpr):  # type: ignore[no-untyped-def]

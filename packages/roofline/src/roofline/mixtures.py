@@ -45,11 +45,13 @@ def _combine(shape: ModelShape, work: Pass, mixture: Experts) -> Operator:
 
 
 def _shared(shape: ModelShape, work: Pass, width: int) -> Iterator[Operator]:
-    weight = {"dtype": work.dtype, "weight_dtype": work.weight_dtype}
+    def product(name: str, n: int, k: int) -> Operator:
+        return op.matmul(name, work.tokens, n, k, dtype=work.dtype, weight_dtype=work.weight_dtype)
+
     for name in ("shared_gate_proj", "shared_up_proj"):
-        yield op.matmul(name, work.tokens, width, shape.hidden, **weight)
+        yield product(name, width, shape.hidden)
     form = shape.family.activation
     yield op.activation("shared_activation", work.tokens * width, form=form, gated=True, dtype=work.dtype)
-    yield op.matmul("shared_down_proj", work.tokens, shape.hidden, width, **weight)
+    yield product("shared_down_proj", shape.hidden, width)
     if shape.family.shared_gate:
         yield op.matmul("shared_gate", work.tokens, 1, shape.hidden, dtype=work.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -63,7 +63,7 @@ def read_trace(content: Mapping[str, Any], *, where: str) -> tuple[Kernel, ...]:
         raise BadInput(f"{where}: no operator with shapes; profile with record_shapes=True")
     kernels = [one for one in events if one.get("cat") in ("kernel", "gpu_memcpy", "gpu_memset")]
     pairs = _launched(operators, kernels) if kernels else _innermost(operators)
-    times: Counter[tuple[Any, ...]] = Counter()
+    times: defaultdict[tuple[Any, ...], float] = defaultdict(float)
     runs: Counter[tuple[Any, ...]] = Counter()
     for operator, seconds in pairs:
         counted = _counted(operator)
@@ -80,7 +80,7 @@ def read_trace(content: Mapping[str, Any], *, where: str) -> tuple[Kernel, ...]:
 def _launched(operators: Sequence[Any], kernels: Sequence[Any]) -> Iterator[tuple[Any, float]]:
     """Each operator with the time of all its kernels."""
     named = {one["args"].get("External id"): one for one in operators}
-    spent: Counter[Any] = Counter()
+    spent: defaultdict[Any, float] = defaultdict(float)
     for kernel in kernels:
         spent[(kernel.get("args") or {}).get("External id")] += float(kernel["dur"]) * 1e-6
     for key, seconds in spent.items():
