@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mm1_planner.autoscaling.laws import Behavior, Policy, Scaler
     from mm1_planner.autoscaling.simulation import Autoscaled, Floor, Step, autoscale
     from mm1_planner.autoscaling.study import AutoscalingStudy, study_autoscaling
+    from mm1_planner.classes import ClassesPlan, ClassKept, TrafficClass, parse_class, plan_classes
     from mm1_planner.cost import Gpu, GpuChoice, parse_gpu, plan_gpus
     from mm1_planner.dispersion import Burstiness, Dispersion, Rate, burstiness
     from mm1_planner.export.manifests import Target, hpa, keda
@@ -72,6 +73,8 @@ _HOMES = {
     "Batching": "mm1_planner.models.batching",
     "Behavior": "mm1_planner.autoscaling.laws",
     "Burstiness": "mm1_planner.dispersion",
+    "ClassKept": "mm1_planner.classes",
+    "ClassesPlan": "mm1_planner.classes",
     "Coefficient": "mm1_planner.metrics.fit",
     "Constant": "mm1_planner.service",
     "Course": "mm1_planner.sensitivity",
@@ -123,6 +126,7 @@ _HOMES = {
     "Step": "mm1_planner.autoscaling.simulation",
     "Target": "mm1_planner.export.manifests",
     "Trace": "mm1_planner.trace",
+    "TrafficClass": "mm1_planner.classes",
     "Window": "mm1_planner.metrics.series",
     "autoscale": "mm1_planner.autoscaling.simulation",
     "burstiness": "mm1_planner.dispersion",
@@ -140,6 +144,7 @@ _HOMES = {
     "lognormal_from_percentile": "mm1_planner.service",
     "mmpp_map": "mm1_planner.models.phases",
     "parse_arrivals": "mm1_planner.arrivals",
+    "parse_class": "mm1_planner.classes",
     "parse_gpu": "mm1_planner.cost",
     "parse_llm_slo": "mm1_planner.llm.planning",
     "parse_profile": "mm1_planner.profiles",
@@ -148,6 +153,7 @@ _HOMES = {
     "parse_slo": "mm1_planner.slo",
     "parse_slos": "mm1_planner.slo",
     "plan": "mm1_planner.planning",
+    "plan_classes": "mm1_planner.classes",
     "plan_gpus": "mm1_planner.cost",
     "plan_llm": "mm1_planner.llm.planning",
     "poisson_map": "mm1_planner.models.phases",
@@ -184,6 +190,8 @@ __all__ = [
     "Batching",
     "Behavior",
     "Burstiness",
+    "ClassKept",
+    "ClassesPlan",
     "Coefficient",
     "Constant",
     "Course",
@@ -230,6 +238,7 @@ __all__ = [
     "Step",
     "Target",
     "Trace",
+    "TrafficClass",
     "Window",
     "autoscale",
     "burstiness",
@@ -247,6 +256,7 @@ __all__ = [
     "lognormal_from_percentile",
     "mmpp_map",
     "parse_arrivals",
+    "parse_class",
     "parse_gpu",
     "parse_llm_slo",
     "parse_profile",
@@ -255,6 +265,7 @@ __all__ = [
     "parse_slo",
     "parse_slos",
     "plan",
+    "plan_classes",
     "plan_gpus",
     "plan_llm",
     "poisson_map",
