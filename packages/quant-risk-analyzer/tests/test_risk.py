@@ -129,3 +129,21 @@ def test_reasons_name_an_outlier_column():
         "input channel 7 has the largest weight in 30 of 40 output channels and sets their steps: smoothing "
         "or one scale per group helps"
     ]
+
+
+def test_without_data_ten_passes_are_enough(tiny, monkeypatch):
+    """Counted in tokens: every forward pass of the model, every call of autograd."""
+    passes = {"forward": 0, "backward": 0}
+    real = torch.autograd.grad
+
+    def counted(outputs, *arguments, **options):
+        passes["backward"] += outputs.shape[:2].numel()
+        return real(outputs, *arguments, **options)
+
+    monkeypatch.setattr(torch.autograd, "grad", counted)
+    tiny.register_forward_pre_hook(
+        lambda module, inputs: passes.update(forward=passes["forward"] + inputs[0].numel())
+    )
+    report = rate(tiny, formats="int8,int4,int3,fp8", tokens=256, context=16)
+    assert passes == {"forward": 5 * report.tokens, "backward": 4 * report.tokens}
+    assert sum(passes.values()) <= 10 * report.tokens
