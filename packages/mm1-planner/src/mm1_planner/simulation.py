@@ -250,7 +250,36 @@ def measure(
     waits, sojourns = _engine(engine)(gaps_s, services_s, servers, capacity, patience_s)
     # Those who give up have been in the queue as long as they had patience; those turned away never were.
     in_vain = np.where(np.isnan(waits), 0.0 if patience_s is None else patience_s, 0.0)
-    waits, sojourns, gaps = waits[warmup:], sojourns[warmup:], gaps_s[warmup:]
+    return summary(
+        (waits, sojourns, gaps_s),
+        in_vain=in_vain,
+        engine=engine,
+        servers=servers,
+        load=load,
+        stable=load < 1 or capacity is not None or patience_s is not None,
+        settled=load < 1 or patience_s is not None,
+        warmup=warmup,
+        relaxation=relaxation,
+        seed=seed,
+    )
+
+
+def summary(
+    times: tuple[np.ndarray, np.ndarray, np.ndarray],
+    *,
+    engine: str,
+    servers: int,
+    load: float,
+    stable: bool,
+    settled: bool,
+    warmup: int,
+    relaxation: float,
+    seed: int,
+    in_vain: np.ndarray | None = None,
+) -> Simulation:
+    """What waits, sojourns and gaps of customers in their order say; `settled`: whether they have a limit."""
+    waits, sojourns, gaps = (each[warmup:] for each in times)
+    wasted = np.zeros(waits.size) if in_vain is None else in_vain[warmup:]
     return Simulation(
         engine=engine,
         servers=servers,
@@ -258,10 +287,10 @@ def measure(
         warmup=warmup,
         seed=seed,
         load=load,
-        stable=load < 1 or capacity is not None or patience_s is not None,
-        converged=(load < 1 or patience_s is not None) and waits.size / BATCHES >= _LONG_ENOUGH * relaxation,
+        stable=stable,
+        converged=settled and waits.size / BATCHES >= _LONG_ENOUGH * relaxation,
         blocking=float(np.isnan(waits).mean()),
-        estimates=_estimates(waits, sojourns, gaps, in_vain[warmup:], relaxation if load < 1 else 0.0),
+        estimates=_estimates(waits, sojourns, gaps, wasted, relaxation if load < 1 else 0.0),
     )
 
 

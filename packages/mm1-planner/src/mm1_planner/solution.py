@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass
 
 from mfi_command import BadInput
+from mm1_planner.arrivals import Arrivals, parse_arrivals
 from mm1_planner.inputs import MAX_SERVERS, not_negative, positive, whole
 from mm1_planner.models.answer import METRICS, Answer
-from mm1_planner.models.choice import answer_of
+from mm1_planner.models.choice import answer_to, is_poisson
 from mm1_planner.models.erlang_a import ErlangA
 from mm1_planner.models.mmck import MMcK
-from mm1_planner.service import Service, gamma_service
+from mm1_planner.service import Exponential, Service, gamma_service, parse_service
 from mm1_planner.simulation import Simulation, simulate
 
 
@@ -42,29 +43,37 @@ class Solution:
 def solve(
     *,
     arrival_rate_per_s: float,
-    service_rate_per_s: float,
+    service_rate_per_s: float | None = None,
     servers: int = 1,
     capacity: int | None = None,
     scv: float = 1.0,
+    service: Service | str | float | None = None,
+    arrivals: Arrivals | str = "poisson",
     patience_s: float | None = None,
     customers: int | None = None,
     engine: str = "fast",
     seed: int = 0,
     simulated: bool = True,
 ) -> Solution:
-    """Means and percentiles of a queue with Poisson arrivals, by formula and by simulation.
+    """Means and percentiles of a queue, first come first served, by formula and by simulation.
 
     Parameters
     ----------
-    arrival_rate_per_s, service_rate_per_s : float
-        Arrivals per second; services per second of one busy server.
+    arrival_rate_per_s : float
+        Arrivals per second.
+    service_rate_per_s : float, optional
+        Services per second of one busy server.
     servers : int
         Servers, one queue, first come first served.
     capacity : int, optional
         Most customers in the system; `capacity == servers` is Erlang's loss system.
     scv : float
         Variance over mean² of the service time: 1 exponential, 0 constant. Other values are simulated as a
-        gamma law; with several servers and neither 0 nor 1 the formula uses the two moments only.
+        gamma law; with several servers and neither 0 nor 1 the formula is approximate.
+    service : Service, str or float, optional
+        The law of the service time itself, instead of `service_rate_per_s` and `scv`.
+    arrivals : Arrivals or str
+        The stream or its name, as for `parse_arrivals`: Poisson, renewal or MMPP.
     patience_s : float, optional
         Mean of the exponential patience of a waiting customer, who then leaves unserved (Erlang A).
     customers, engine, seed
@@ -75,53 +84,63 @@ def solve(
     Raises
     ------
     BadInput
-        If a number is out of range, or a capacity or a patience comes with `scv` other than 1 or with both.
+        If a number is out of range, both or neither of service and service rate are given, or a capacity or a
+        patience comes with what has no formula: other arrivals than Poisson, other services than exponential.
 
     Examples
     --------
     >>> solve(arrival_rate_per_s=5, service_rate_per_s=8, simulated=False).answer.mean_sojourn_s
     0.3333333333333333
     """
-    rate = positive("arrival rate", arrival_rate_per_s)
-    law = gamma_service(
-        1 / positive("service rate", service_rate_per_s), not_negative("scv", scv, largest=1e4)
-    )
-    answer = _formula(rate, service_rate_per_s, whole("servers", servers), capacity, law, patience_s)
+    rate, law = positive("arrival rate", arrival_rate_per_s), _law(service_rate_per_s, scv, service)
+    traffic = parse_arrivals(arrivals, rate)
+    servers = whole("servers", servers)
+    answer = _formula(traffic, law, servers, capacity, patience_s)
     if not simulated or not answer.stable:
-        return Solution(answer, None, _without_simulation(answer))
+        return Solution(answer, None, without_simulation(answer))
     run = simulate(
         arrival_rate_per_s=rate,
         service=law,
         servers=servers,
         capacity=capacity,
         patience_s=patience_s,
+        arrivals=traffic,
         customers=customers,
         engine=engine,
         seed=seed,
     )
-    return Solution(answer, run, _compare(answer, run))
+    return Solution(answer, run, compare(answer, run))
+
+
+def _law(service_rate_per_s: float | None, scv: float, service: Service | str | float | None) -> Service:
+    if (service is None) == (service_rate_per_s is None):
+        raise BadInput("give either a service rate (with its scv) or the law of the service time")
+    if service is not None:
+        return parse_service(service)
+    rate = positive("service rate", 0.0 if service_rate_per_s is None else service_rate_per_s)
+    return gamma_service(1 / rate, not_negative("scv", scv, largest=1e4))
 
 
 def _formula(
-    rate: float,
-    service_rate: float,
-    servers: int,
-    capacity: int | None,
-    law: Service,
-    patience_s: float | None,
+    traffic: Arrivals, law: Service, servers: int, capacity: int | None, patience_s: float | None
 ) -> Answer:
-    if patience_s is not None:
-        if law.scv != 1 or capacity is not None:
-            raise BadInput("patience: the formula needs exponential service, scv 1, and no capacity")
-        return ErlangA(rate, service_rate, servers, patience_s).answer()
-    if capacity is not None:
-        if law.scv != 1:
-            raise BadInput(f"capacity with scv {law.scv:g}: the formula needs exponential service, scv 1")
-        return MMcK(rate, service_rate, servers, whole("capacity", capacity, largest=MAX_SERVERS)).answer()
-    return answer_of(rate, law, servers)
+    rate = traffic.rate_per_s
+    if capacity is not None or patience_s is not None:
+        name = "capacity" if patience_s is None else "patience"
+        if not is_poisson(traffic) or not isinstance(law, Exponential) or None not in (capacity, patience_s):
+            raise BadInput(
+                f"{name}: the formula needs Poisson arrivals, exponential service (scv 1), and only one of "
+                "capacity and patience"
+            )
+        if patience_s is not None:
+            return ErlangA(rate, 1 / law.mean_s, servers, patience_s).answer()
+        room = whole("capacity", capacity or 0, least=servers, largest=MAX_SERVERS)
+        return MMcK(rate, 1 / law.mean_s, servers, room).answer()
+    return answer_to(traffic, law, servers)
 
 
-def _without_simulation(answer: Answer) -> str:
+def without_simulation(answer: Answer) -> str:
+    """The verdict where there is only the formula."""
     if answer.stable:
         return f"formula: {answer.method}; not simulated"
     return (
@@ -130,7 +149,8 @@ def _without_simulation(answer: Answer) -> str:
     )
 
 
-def _compare(answer: Answer, run: Simulation) -> str:
+def compare(answer: Answer, run: Simulation) -> str:
+    """Whether formula and simulation agree, in a sentence."""
     inside = total = 0
     worst, worst_metric = 0.0, ""
     for metric in METRICS:
@@ -150,6 +170,8 @@ def _compare(answer: Answer, run: Simulation) -> str:
         verdict += f" numbers; they differ most in {worst_metric}, by {worst:.1%}"
     if total < len(METRICS):
         verdict += "; no interval where the run holds too few long waits"
+    if "simulate" in answer.method:
+        verdict += "; take the simulated numbers"
     if not run.converged:
-        verdict += "; NOT CONVERGED: the run is short for this load, its intervals are too narrow"
+        verdict += "; NOT CONVERGED: the run is too short for this load and the precision"
     return verdict

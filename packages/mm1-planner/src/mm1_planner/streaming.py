@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -116,13 +117,10 @@ class Record:
             served = times.counts[: self.full].sum(axis=1).astype(float)
             found[f"mean_{name}_s"] = ratio(sums, served)
             found[f"mean_{population}"] = ratio(sums + wasted, spans)
+            beyond = partial(times.shares_beyond, batches=self.full)
             for label, level in LEVELS.items():
                 found[f"{label}_{name}_s"] = shares_to_percentile(
-                    times.quantiles,
-                    lambda time, kept=times: kept.shares_beyond(time, self.full),
-                    level,
-                    customers=int(served.sum()),
-                    cluster=cluster,
+                    times.quantiles, beyond, level, customers=int(served.sum()), cluster=cluster
                 )
         return {name: found[name] for name in METRICS}
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from mm1_planner.inputs import whole
 
-ARRIVALS, SERVICES, PATIENCE = 0, 1, 2
+ARRIVALS, SERVICES, PATIENCE, CLASSES = 0, 1, 2, 3
 """Purposes with streams of their own: changing the service law leaves the arrivals as they were."""
 
 _WORD = 1 << 32

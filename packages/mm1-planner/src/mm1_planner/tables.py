@@ -41,7 +41,7 @@ def simulation_notes(run: Simulation) -> list[str]:
     if not run.stable:
         return [f"unstable: the load is {run.load:.6g}; these numbers grow with the length of the run"]
     if not run.converged:
-        return ["NOT CONVERGED: the run is short for this load, its intervals are too narrow"]
+        return ["NOT CONVERGED: the run is too short for this load and the precision"]
     return []
 
 

@@ -20,3 +20,9 @@ Capacity = Annotated[int | None, typer.Option(help="Most customers in the system
 Customers = Annotated[int | None, typer.Option(help="Customers simulated; automatic by default.")]
 Engine = Annotated[str, typer.Option(help="'fast' (numba) or 'simpy' (to be read); they agree.")]
 TimeColumn = Annotated[str | None, typer.Option(help="Column of the arrival times; recognised by default.")]
+Stream = Annotated[
+    str,
+    typer.Option(
+        "--arrivals", help="poisson, det, gamma:CV, lognormal:CV or mmpp:PEAK:SHARE:SECONDS (bursts)."
+    ),
+]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mfi_command.cli import Report, Seed, command
-from mm1_planner.commands.options import ArrivalRate, Capacity, Customers, Engine, Servers, app
+from mm1_planner.commands.options import ArrivalRate, Capacity, Customers, Engine, Servers, Stream, app
 
 
 @command(
@@ -15,6 +15,7 @@ from mm1_planner.commands.options import ArrivalRate, Capacity, Customers, Engin
     examples=[
         "mm1-planner simulate --arrival-rate 10 --service lognormal:0.3:2 --servers 5",
         "mm1-planner simulate --arrival-rate 10 --service det:0.3 -c 5 --engine simpy --customers 20000",
+        "mm1-planner simulate --arrival-rate 2 --service 0.3 --arrivals mmpp:5:0.1:10s --precision 0.02",
     ],
 )
 def simulate(
@@ -22,11 +23,15 @@ def simulate(
     service: Annotated[str, typer.Option(help="Seconds, exp:S, det:S, lognormal:S:CV or gamma:S:CV.")],
     servers: Servers = 1,
     capacity: Capacity = None,
+    arrivals: Stream = "poisson",
+    precision: Annotated[
+        float, typer.Option(help="Half width of a mean's 95 % interval at which an automatic run ends.")
+    ] = 0.01,
     customers: Customers = None,
     engine: Engine = "fast",
     seed: Seed = 0,
 ) -> Report:
-    """Event simulation of Poisson arrivals, with 95 % intervals by batches."""
+    """Event simulation as long as its precision needs, with 95 % intervals by batches."""
     from mm1_planner.inputs import parse_rate_per_s
     from mm1_planner.simulation import simulate as run
     from mm1_planner.tables import simulation_notes, simulation_table
@@ -36,6 +41,8 @@ def simulate(
         service=service,
         servers=servers,
         capacity=capacity,
+        arrivals=arrivals,
+        precision=precision,
         customers=customers,
         engine=engine,
         seed=seed,

@@ -1,16 +1,26 @@
-"""The best formula there is for Poisson arrivals and a law of service."""
+"""The best formula there is for a stream of arrivals and a law of service."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
+from mm1_planner.arrivals import Arrivals, Mmpp, Renewal
 from mm1_planner.models.answer import Answer
+from mm1_planner.models.ggc import GGc
+from mm1_planner.models.map_ph_1 import MAPPH1
 from mm1_planner.models.mdc import MDc
 from mm1_planner.models.mg1 import MG1
 from mm1_planner.models.mgc import MGc
 from mm1_planner.models.mm1 import MM1
 from mm1_planner.models.mmc import MMc
-from mm1_planner.service import Constant, Empirical, Exponential, Service
+from mm1_planner.models.phases import erlang_phases, mmpp_map, two_moment_phases
+from mm1_planner.service import Constant, Empirical, Exponential, Gamma, Service
 
 _NEARLY_FULL = 0.9999
+_FEWEST_PHASES_SCV = 1 / 16
+_WHOLE = 1e-9
+_SIMULATE = "approximate, outside its declared range: simulate"
 
 
 def answer_of(rate_per_s: float, law: Service, servers: int) -> Answer:
@@ -31,3 +41,41 @@ def answer_of(rate_per_s: float, law: Service, servers: int) -> Answer:
     if servers == 1 and not isinstance(law, Empirical):
         return MG1(rate_per_s, law).answer()
     return MGc(rate_per_s, law, servers).answer()
+
+
+def is_poisson(traffic: Arrivals) -> bool:
+    """Whether the stream is a Poisson process."""
+    return isinstance(traffic, Renewal) and isinstance(traffic.gap, Exponential)
+
+
+def answer_to(traffic: Arrivals, law: Service, servers: int) -> Answer:
+    """As `answer_of` for Poisson arrivals with several servers by `GGc`; GI/G/c; MMPP with one server.
+
+    An MMPP with several servers has no formula here: what is answered is GI/G/c with gamma gaps of the
+    stream's dispersion, and its method says to simulate.
+    """
+    rate = traffic.rate_per_s
+    if isinstance(traffic, Mmpp):
+        return _modulated(traffic, law, servers)
+    gap = traffic.gap if isinstance(traffic, Renewal) else Gamma(1 / rate, math.sqrt(traffic.dispersion))
+    general = not isinstance(law, Exponential | Constant | Empirical) and servers > 1
+    if is_poisson(traffic) and (not general or rate * law.mean_s >= _NEARLY_FULL * servers):
+        return answer_of(rate, law, servers)
+    answer = GGc(gap, law, servers).answer()
+    return answer if isinstance(traffic, Renewal) else dataclasses.replace(answer, method=_SIMULATE)
+
+
+def _modulated(traffic: Mmpp, law: Service, servers: int) -> Answer:
+    phases = 1 / law.scv if law.scv > 0 else math.inf
+    if servers == 1 and law.scv >= _FEWEST_PHASES_SCV:
+        erlang = isinstance(law, Exponential | Gamma) and abs(phases - round(phases)) < _WHOLE * phases
+        services = (
+            erlang_phases(law.mean_s, round(phases)) if erlang else two_moment_phases(law.mean_s, law.scv)
+        )
+        answer = MAPPH1(mmpp_map(traffic), services).answer()
+        model = "MMPP/M/1" if isinstance(law, Exponential) else "MMPP/PH/1"
+        method = "exact" if erlang else "exact for a phase-type law with the service's two moments"
+        return dataclasses.replace(answer, model=model, method=method)
+    gap = Gamma(1 / traffic.rate_per_s, math.sqrt(traffic.dispersion))
+    answer = GGc(gap, law, servers).answer()
+    return dataclasses.replace(answer, model="MMPP/G/c", method=_SIMULATE if answer.stable else "exact")
