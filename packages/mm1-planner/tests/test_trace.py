@@ -148,3 +148,18 @@ def test_lengths_that_are_none(tmp_path: Path, text: str, reason: str) -> None:
 def test_json_lines_that_are_none(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(BadInput, match=reason):
         read_trace(write(tmp_path, text, "trace.jsonl"))
+
+
+def test_token_columns_named_by_the_user_come_before_those_recognised(tmp_path: Path) -> None:
+    path = write(tmp_path, "time,ContextTokens,GeneratedTokens,cached,real\n0,100,5,7,1\n2,30,0,9,2\n")
+    trace = read_trace(path, prompt_column="cached", output_column="real")
+    assert [lengths.tolist() for lengths in trace.lengths()] == [[7, 9], [1, 2]]
+    assert trace.column("ContextTokens").tolist() == [100, 30]
+    with pytest.raises(BadInput, match=r"'cachd'.*ContextTokens"):
+        read_trace(path, prompt_column="cachd")
+
+
+def test_gzip_without_its_ending_is_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes(gzip.compress(b"time\n1\n3\n"))
+    np.testing.assert_array_equal(read_trace(path).arrivals_s, [0, 2])

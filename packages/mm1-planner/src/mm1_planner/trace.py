@@ -114,7 +114,14 @@ class Trace:
         return found[0], found[1]
 
 
-def read_trace(path: str | Path, *, time_column: str | None = None, part: int | None = None) -> Trace:
+def read_trace(
+    path: str | Path,
+    *,
+    time_column: str | None = None,
+    prompt_column: str | None = None,
+    output_column: str | None = None,
+    part: int | None = None,
+) -> Trace:
     """Read arrivals from a CSV file with a header, JSON Lines or a benchmark's `.json`; plain or gzipped.
 
     Times are seconds, dates such as `2023-11-16 18:15:46.6805900` (up to nine digits of a second, the
@@ -122,6 +129,8 @@ def read_trace(path: str | Path, *, time_column: str | None = None, part: int | 
     column is the one named, or the first called `timestamp`, `time`, `arrival_time`, `arrival_timestamp`,
     `arrived_at` or `start_time` in any case; one that ends in `_ms` counts milliseconds. Rows
     out of order are sorted. A Mooncake trace (it has `hash_ids`) counts milliseconds and is read as such.
+    `prompt_column` and `output_column` name the tokens where `Trace.lengths` would not recognise them; they
+    are then called `prompt_tokens` and `output_tokens`.
     A `.json` is what `vllm bench serve --save-detailed` or GuideLLM writes; `part` chooses among several.
 
     Raises
@@ -144,6 +153,7 @@ def read_trace(path: str | Path, *, time_column: str | None = None, part: int | 
     if arrivals[-1] <= 0:
         raise BadInput(f"all {len(rows)} requests of {path.name} come at one moment; no rate can be told")
     was_sorted = bool(np.all(np.diff(times) >= 0))
+    columns = _named(columns, {prompt_column: "prompt_tokens", output_column: "output_tokens"}, path)
     texts = {key: [values[i] for i in order] for key, values in columns.items()}
     return Trace(arrivals, texts, was_sorted)
 
@@ -157,3 +167,15 @@ def _time_column(header: list[str], wanted: str | None, path: Path) -> str:
         if name.lower().removesuffix("_ms") in _TIME_NAMES:
             return name
     raise BadInput(f"no time column in {path.name} among {', '.join(header)}; name it with --time-column")
+
+
+def _named(columns: dict[str, list[str]], names: dict[str | None, str], path: Path) -> dict[str, list[str]]:
+    """The columns with the ones named by the user first, under the names that are recognised."""
+    chosen = {name: ours for name, ours in names.items() if name is not None}
+    for name in chosen:
+        if name not in columns:
+            raise BadInput(f"no column {name!r} in {path.name}; there are {', '.join(columns)}")
+    first = {ours: columns[name] for name, ours in chosen.items()}
+    return first | {
+        name: cells for name, cells in columns.items() if name not in chosen and name not in first
+    }

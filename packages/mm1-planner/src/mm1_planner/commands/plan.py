@@ -44,6 +44,12 @@ def plan(
     ] = None,
     trace: Annotated[str | None, typer.Option(help="CSV, JSONL or benchmark file instead of a rate.")] = None,
     time_column: TimeColumn = None,
+    prompt_column: Annotated[
+        str | None, typer.Option(help="Column of the prompt tokens; recognised by default.")
+    ] = None,
+    output_column: Annotated[
+        str | None, typer.Option(help="Column of the generated tokens; recognised by default.")
+    ] = None,
     part: Annotated[int | None, typer.Option(help="Which benchmark of a GuideLLM file, from 1.")] = None,
     gpu: Annotated[
         list[str] | None, typer.Option(help="NAME=PRICE_PER_HOUR:SERVICE, once for each kind; instead.")
@@ -97,7 +103,8 @@ def plan(
         raise BadInput("expected --arrival-rate, --profile or --trace, one of the three")
     if not slo:
         raise BadInput('no promise to keep: give --slo such as "p99_wait<0.5"')
-    recorded = None if trace is None else read_trace(trace, time_column=time_column, part=part)
+    columns = {"time_column": time_column, "prompt_column": prompt_column, "output_column": output_column}
+    recorded = None if trace is None else read_trace(trace, part=part, **columns)
     rate = None if arrival_rate is None else parse_rate_per_s("arrival rate", arrival_rate, idle=True)
     if is_replica(service):
         refuse({**limits, "--profile": profile}, "do not go with an llm: service")
