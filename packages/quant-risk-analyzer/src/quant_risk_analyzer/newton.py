@@ -75,7 +75,7 @@ def _clipping_point(size: Array, limit: int, excess: Array) -> Array:
     inside = n / (12 * limit**2)
     # Left of the minimum, where the slope is concave and Newton's method cannot overshoot; and inside, since
     # with nothing beyond the point the model would send it to 0.
-    point = np.minimum(np.sqrt(np.vecdot(size, size) / n) * (1.5 if limit < 5 else 2.2), 0.8 * limit)
+    point: Array = np.minimum(np.sqrt(np.vecdot(size, size) / n) * (1.5 if limit < 5 else 2.2), 0.8 * limit)
     for _ in range(2):
         np.subtract(size, point[:, None], out=excess)
         np.maximum(excess, 0, out=excess)

@@ -18,7 +18,9 @@ def drift(
 
     with progress("spectra") as tick:
         found = drifts(model, formats=formats, granularity=granularity, layers=layers, on_progress=tick)
-    rows = [[each.name, each.format, each.predicted, each.measured, each.bound, each.exceeds] for each in found]
+    rows = [
+        [each.name, each.format, each.predicted, each.measured, each.bound, each.exceeds] for each in found
+    ]
     return Report(
         fields={"layers": [each.to_dict() for each in found]},
         tables=[
