@@ -1,7 +1,7 @@
 """Our counts and verdicts beside a profiler's counters, from the files that kernels_gpu.py made on a GPU.
 
-    python packages/roofline/benchmarks/judge_kernels.py FOLDER     (ncu.csv cases.json times.json ceilings.json)
-    python packages/roofline/benchmarks/judge_kernels.py            (the committed run)
+    python packages/roofline/benchmarks/judge_kernels.py FOLDER     (ncu.csv cases.json times.json
+    ceilings.json) python packages/roofline/benchmarks/judge_kernels.py            (the committed run)
 
 The first form writes results/kernels_h200.json and results/ceilings_h200.json; both print the table.
 """
@@ -80,7 +80,8 @@ def show() -> None:
         from roofline.placing import l2_bytes
 
         print(
-            f"{case['name']:22} {placed.bound:8} {busy:8} {moved / 1e6:10.1f} {case['dram_bytes'] / 1e6:10.1f}"
+            f"{case['name']:22} {placed.bound:8} {busy:8} {moved / 1e6:10.1f}"
+            f" {case['dram_bytes'] / 1e6:10.1f}"
             f" {case['dram_bytes'] / moved:6.3f} {case['l2_bytes'] / l2_bytes(kernel.operator):8.3f}"
             f" {placed.time_s * 1e6:9.1f} {case['time_s'] * 1e6:8.1f} {placed.time_s / case['time_s']:7.2f}"
             f" {case['utilisation']['compute']:5.2f} {case['utilisation']['memory']:5.2f}"

@@ -35,7 +35,17 @@ def test_without_a_list_there_is_an_assumption(tmp_path: Path) -> None:
 
 def test_plateaus_are_medians_well_within_a_level() -> None:
     caches = {"l1": 64, "l2": 1024, "llc": 8192}
-    rates = {32: 100.0, 64: 90.0, 128: 50.0, 256: 40.0, 512: 45.0, 1024: 30.0, 2048: 20.0, 8192: 9.0, 1 << 15: 5.0}
+    rates = {
+        32: 100.0,
+        64: 90.0,
+        128: 50.0,
+        256: 40.0,
+        512: 45.0,
+        1024: 30.0,
+        2048: 20.0,
+        8192: 9.0,
+        1 << 15: 5.0,
+    }
     rows = [{"working_set_bytes": float(size), "read_bytes_per_s": rate} for size, rate in rates.items()]
     assert plateaus(rows, caches) == {"l1": 100, "l2": 45, "llc": 20}
     assert plateaus(rows[:1], caches) == {"l1": 100}

@@ -139,7 +139,12 @@ def test_experts_are_read_as_far_as_rows_meet_them() -> None:
     rows, experts = 4, 64
     weights = meta(experts, 16, 32, dtype=torch.bfloat16)
     offsets = meta(experts, dtype=torch.int32)
-    found = trace(lambda a, b, o: torch._grouped_mm(a, b, offs=o), meta(rows, 16, dtype=torch.bfloat16), weights, offsets)
+    found = trace(
+        lambda a, b, o: torch._grouped_mm(a, b, offs=o),
+        meta(rows, 16, dtype=torch.bfloat16),
+        weights,
+        offsets,
+    )
     touched = experts * (1 - (1 - 1 / experts) ** rows)
     assert found.unfused_bytes == pytest.approx(
         2 * (rows * 16 + touched * 16 * 32 + rows * 32) + 4 * experts, rel=1e-3

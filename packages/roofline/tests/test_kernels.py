@@ -41,7 +41,17 @@ def test_toml_and_json_tables(tmp_path: Path) -> None:
     assert one == other
 
 
-SIZES = {"m": 3, "n": 5, "k": 7, "batch": 2, "queries": 4, "keys": 6, "heads": 4, "kv_heads": 2, "head_dim": 8}
+SIZES = {
+    "m": 3,
+    "n": 5,
+    "k": 7,
+    "batch": 2,
+    "queries": 4,
+    "keys": 6,
+    "heads": 4,
+    "kv_heads": 2,
+    "head_dim": 8,
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)

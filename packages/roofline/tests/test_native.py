@@ -42,7 +42,9 @@ def test_streams(name: str, passes: int, native: Native) -> None:
     elif name.startswith("copy"):
         np.testing.assert_array_equal(y, source)
     elif name.startswith("write"):
-        np.testing.assert_array_equal(y, np.tile(source[: native.width_bytes // 4], N * 4 // native.width_bytes))
+        np.testing.assert_array_equal(
+            y, np.tile(source[: native.width_bytes // 4], N * 4 // native.width_bytes)
+        )
     else:
         expected = before
         for _ in range(passes):

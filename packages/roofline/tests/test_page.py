@@ -64,7 +64,7 @@ def test_a_browser_draws_it(tmp_path: Path) -> None:
         assert page.locator("#rows tr").count() == len(points)
         boxes = page.eval_on_selector_all(
             "text.label",
-            "all => all.map(one => { const b = one.getBBox(); return [b.x, b.y, b.x + b.width, b.y + b.height] })",
+            "all => all.map(one => one.getBBox()).map(b => [b.x, b.y, b.x + b.width, b.y + b.height])",
         )
         before = page.locator("circle").first.get_attribute("cx")
         page.mouse.move(500, 400)

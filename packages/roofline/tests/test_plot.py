@@ -40,7 +40,8 @@ def test_labels_of_measured_kernels_and_levels_keep_clear() -> None:
 
     hierarchical = replace(device("H200"), levels_bytes_per_s={"l2": 8e12, "l1": 3e13})
     kernels = [
-        Kernel(Operator(f"kernel {step}", "matmul", 1, 10**9 << step, 10**8), "bf16", 1e-3) for step in range(12)
+        Kernel(Operator(f"kernel {step}", "matmul", 1, 10**9 << step, 10**8), "bf16", 1e-3)
+        for step in range(12)
     ]
     figure = draw_roofline(analyze_kernels(kernels, device=hierarchical))
     figure.draw_without_rendering()

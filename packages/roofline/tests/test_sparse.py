@@ -36,7 +36,8 @@ def test_the_number_of_gigabytes_is_no_model() -> None:
 def test_analyze_and_the_command_say_it(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(
-        '[[device]]\nname = "L4 of mine"\npeaks_flop_per_s = { bf16 = 242e12 }\nbandwidth_bytes_per_s = 3e11\n'
+        '[[device]]\nname = "L4 of mine"\n'
+        "peaks_flop_per_s = { bf16 = 242e12 }\nbandwidth_bytes_per_s = 3e11\n"
     )
     found = analyze("gpt2", device=device("L4 of mine", table=path))
     assert any("not those with sparsity" in note for note in found.notes)

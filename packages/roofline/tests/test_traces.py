@@ -11,7 +11,9 @@ from mfi_command import BadInput
 from roofline import analyze_kernels
 
 
-def operator(number: int, name: str, at: float, dims: list[Any], kinds: list[str], *, long: float = 10.0) -> Any:
+def operator(
+    number: int, name: str, at: float, dims: list[Any], kinds: list[str], *, long: float = 10.0
+) -> Any:
     args = {"External id": number, "Input Dims": dims, "Input type": kinds}
     return {"ph": "X", "cat": "cpu_op", "name": name, "ts": at, "dur": long, "tid": 1, "args": args}
 
@@ -32,7 +34,9 @@ DEVICE = {
         kernel(4, 5.0),
         operator(5, "aten::silu", 300, [[64, 16]], [BF16]),
         kernel(5, 2.0),
-        operator(6, "aten::addmm", 400, [[16], [64, 32], [32, 16], [], []], [BF16] * 3 + ["Scalar", "Scalar"]),
+        operator(
+            6, "aten::addmm", 400, [[16], [64, 32], [32, 16], [], []], [BF16] * 3 + ["Scalar", "Scalar"]
+        ),
         kernel(6, 3.0),
         operator(7, "aten::some_new_thing", 500, [[64, 16]], [BF16]),
         kernel(7, 2.0),

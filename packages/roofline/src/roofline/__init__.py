@@ -4,6 +4,7 @@ Importing this package loads neither numpy, torch nor matplotlib: the functions 
 """
 
 from roofline.analysis import Analysis, analyze
+from roofline.changes import Gain, batch_sweep, fuse, fusion_speed_up, what_if
 from roofline.configs import known_models, read_config
 from roofline.dispatch import Traced, trace
 from roofline.hardware import Device, attainable, device, devices
@@ -14,7 +15,6 @@ from roofline.placing import Placed, place
 from roofline.plot import draw_roofline
 from roofline.shapes import ModelShape, model_shape
 from roofline.sweep_plot import draw_sweep
-from roofline.changes import Gain, batch_sweep, what_if
 
 __all__ = [
     "Analysis",
@@ -37,6 +37,8 @@ __all__ = [
     "devices",
     "draw_roofline",
     "draw_sweep",
+    "fuse",
+    "fusion_speed_up",
     "known_models",
     "measure",
     "model_shape",

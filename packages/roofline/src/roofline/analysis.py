@@ -222,6 +222,6 @@ def _notes(shape: ModelShape, hardware: Device, sequence: int, work: Pass) -> tu
     if shape.experts:
         share = shape.experts.touched(work.tokens) / shape.experts.count
         found.append(
-            f"{share:.0%} of the experts' weights are read: what {work.tokens} tokens touch, choosing at random"
+            f"{share:.0%} of the experts' weights are read: what {work.tokens} tokens touch by chance"
         )
     return tuple(found)

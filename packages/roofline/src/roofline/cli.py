@@ -213,8 +213,8 @@ def what_if(
     own: Own = None,
 ) -> Report:
     """What each change would gain, and all of them together."""
-    from roofline.tables import what_if_report
     from roofline.changes import what_if as run
+    from roofline.tables import what_if_report
 
     hardware = _device(device, own, None, launch_us)
     sizes: dict[str, Any] = {"batch": batch, "sequence": sequence, "phase": phase, "dtype": dtype}
@@ -236,8 +236,8 @@ def sweep(
     own: Own = None,
 ) -> Report:
     """Batch 1, 2, 4, ... to the ridge, where reading the weights stops being what takes the time."""
-    from roofline.tables import sweep_report
     from roofline.changes import batch_sweep
+    from roofline.tables import sweep_report
 
     with progress("batches") as tick:
         found, ridge = batch_sweep(

@@ -31,15 +31,13 @@ def named_function(text: str) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     module = _module(place)
     maker = getattr(module, name, None)
     if not callable(maker):
-        raise BadInput(
-            f"{place} has no function {name!r}; it should return (function, argument, ...)"
-        )
+        raise BadInput(f"{place} has no function {name!r}; it should return (function, argument, ...)")
     with torch.device("meta"):
         made = maker()
     if not isinstance(made, tuple) or not made or not callable(made[0]):
         raise BadInput(
-            f"{text}() returned {type(made).__name__}, expected a tuple (function, argument, ...), for example"
-            " (torch.nn.Linear(8, 8), torch.empty(2, 8))"
+            f"{text}() returned {type(made).__name__}, expected a tuple (function, argument, ...),"
+            " for example (torch.nn.Linear(8, 8), torch.empty(2, 8))"
         )
     return made[0], made[1:]
 

@@ -75,9 +75,9 @@ def place(operator: Operator, device: Device, *, dtype: str) -> Placed:
 def l2_bytes(operator: Operator) -> int:
     """Bytes between the L2 and the multiprocessors.
 
-    A product re-reads its operands once a tile of results, attention its keys and values once a tile of queries
-    of each head; everything else moves what it moves to memory. Counters of an H200 are within a tenth of it for
-    large products and for prefill (`benchmarks/judge_kernels.py`); they count stores twice.
+    A product re-reads its operands once a tile of results, attention its keys and values once a tile of
+    queries of each head; everything else moves what it moves to memory. Counters of an H200 are within a
+    tenth of it for large products and for prefill (`benchmarks/judge_kernels.py`); they count stores twice.
     """
     if operator.kind == "matmul" and len(operator.sizes) == 3:
         m, n, k = operator.sizes

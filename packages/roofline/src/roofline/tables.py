@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mfi_command.report import Report, Table
 from roofline.analysis import Analysis
+from roofline.changes import Gain, bound_shares
 from roofline.hardware import Device
 from roofline.kernels import Kernel, KernelAnalysis
 from roofline.measurement import Measurement, Rate
@@ -13,7 +14,6 @@ from roofline.placing import Placed
 from roofline.plot import draw_roofline
 from roofline.sparse import sparse_looking
 from roofline.sweep_plot import draw_sweep
-from roofline.changes import Gain, bound_shares
 
 
 def measurement_report(found: Measurement) -> Report:
