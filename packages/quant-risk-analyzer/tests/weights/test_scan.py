@@ -1,4 +1,4 @@
-"""The streamed tier: every parameter accounted for, one bad tensor no obstacle, resumable, small in memory."""
+"""The streamed tier: every parameter accounted for, one bad tensor no obstacle, resumable, small."""
 
 import json
 import re
