@@ -11,7 +11,12 @@ from mm1_planner.cost import cost_of
 
 def test_the_cheapest_that_keeps_the_promise_comes_first() -> None:
     kinds = ["slow=1:exp:2", "fast=6:exp:0.2", "hopeless=0.1:det:9", "steady=2:det:0.5"]
-    asked = {"arrival_rate_per_s": 4, "slo": "p95_wait<0.5, p50_sojourn<2", "customers": 20_000}
+    asked = {
+        "arrival_rate_per_s": 4,
+        "slo": "p95_wait<0.5, p50_sojourn<2",
+        "customers": 20_000,
+        "around": False,
+    }
     choice = plan_gpus(kinds, **asked)
     costs = [each.cost["per_hour"] for _, each in choice.plans if each.cost]
     assert costs == sorted(costs)

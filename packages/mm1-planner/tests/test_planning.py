@@ -31,7 +31,7 @@ def fewest_by_formula(rate: float, mean_s: float, metric: str, limit_s: float) -
     ],
 )
 def test_exponential_plans_are_the_formulas(rate: float, mean_s: float, slo: str) -> None:
-    answer = plan(arrival_rate_per_s=rate, service=f"exp:{mean_s}", slo=slo)
+    answer = plan(arrival_rate_per_s=rate, service=f"exp:{mean_s}", slo=slo, around=False)
     goal = parse_slo(slo)
     assert (
         answer.servers
@@ -48,7 +48,7 @@ def test_exponential_plans_are_the_formulas(rate: float, mean_s: float, slo: str
     [("lognormal:0.3:2", "p99_wait<0.5"), ("det:0.3", "p99_sojourn<0.9"), ("gamma:0.3:0.5", "p95_wait<0.05")],
 )
 def test_the_number_proposed_holds_on_other_draws_and_one_less_does_not(service: str, slo: str) -> None:
-    answer = plan(arrival_rate_per_s=10, service=service, slo=slo)
+    answer = plan(arrival_rate_per_s=10, service=service, slo=slo, around=False)
     goal = parse_slo(slo)
     assert answer.settled
 
@@ -89,7 +89,9 @@ def test_one_server_has_no_smaller_neighbour() -> None:
 
 
 def test_cost() -> None:
-    cost = plan(arrival_rate_per_s=10, service="exp:0.3", slo="p99_wait<0.5", cost_per_server_hour=2).cost
+    cost = plan(
+        arrival_rate_per_s=10, service="exp:0.3", slo="p99_wait<0.5", cost_per_server_hour=2, around=False
+    ).cost
     assert cost == {
         "per_server_hour": 2.0,
         "per_hour": 10.0,
@@ -188,7 +190,7 @@ def test_the_azure_trace_needs_more_than_poisson_says() -> None:
 
 
 def test_several_promises_need_as_many_as_the_hardest() -> None:
-    asked = {"arrival_rate_per_s": 10.0, "service": "exp:0.3", "customers": 100_000}
+    asked = {"arrival_rate_per_s": 10.0, "service": "exp:0.3", "customers": 100_000, "around": False}
     single = {
         slo: plan(slo=slo, **asked).servers for slo in ("p99_wait<0.5", "mean_wait<0.02", "p99_sojourn<3")
     }
@@ -215,7 +217,7 @@ def test_bursty_renewal_arrivals_need_more_and_even_ones_fewer() -> None:
     counts = {}
     for arrivals in ("gamma:3", "poisson", "det"):
         asked = {"arrival_rate_per_s": 10, "arrivals": arrivals, "service": "exp:0.3"}
-        answer = plan(slo="p99_wait<0.5", customers=100_000, **asked)
+        answer = plan(slo="p99_wait<0.5", customers=100_000, around=False, **asked)
         counts[arrivals] = answer.servers
         assert answer.poisson_servers == 5
         run = simulate(servers=answer.servers, seed=7, customers=200_000, **asked)
@@ -225,7 +227,7 @@ def test_bursty_renewal_arrivals_need_more_and_even_ones_fewer() -> None:
 
 
 def test_requests_turned_away_count_as_late() -> None:
-    asked = {"arrival_rate_per_s": 10, "service": "exp:0.3", "customers": 200_000}
+    asked = {"arrival_rate_per_s": 10, "service": "exp:0.3", "customers": 200_000, "around": False}
     lossy = plan(slo="p99_wait<0.5", places=0, **asked)
     blocking = [MMcK(10, 1 / 0.3, n, n).answer().blocking for n in (lossy.servers, lossy.servers - 1)]
     # No place to wait: the promise is that fewer than 1 in 100 are turned away.

@@ -179,6 +179,7 @@ def plan(
     customers: int | None = None,
     cost_per_server_hour: float | None = None,
     seed: int = 0,
+    around: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Plan:
     """The fewest servers that keep every promise, for a rate of arrivals or for recorded ones.
@@ -214,6 +215,8 @@ def plan(
         In any currency.
     seed : int
         Of every draw.
+    around : bool
+        Whether to look around the answer as well: `curve` and `sensitivity`, half of the time.
     on_progress : callable, optional
         Called with (stages done, stages in all).
 
@@ -259,7 +262,7 @@ def plan(
     reason = impossible(question)
     if reason is not None:
         return _infeasible(question, kind, bursts, reason)
-    return _search(question, kind, replay, bursts, price, tick)
+    return _search(question, kind, replay, bursts, price, around, tick)
 
 
 def _limits(places: int | None, patience_s: float | None) -> Limits:
@@ -275,6 +278,7 @@ def _search(
     replay: Workload | None,
     bursts: Burstiness | None,
     price: float | None,
+    around: bool,
     tick: Callable[[int, int], None],
 ) -> Plan:
     by_formula = search_formula(question)
@@ -314,8 +318,8 @@ def _search(
         verdict=verdict_of(question, decided, basis, counts, bursts),
         burstiness=bursts,
         cost=None if price is None else cost_of(servers, question.rate_per_s, price),
-        curve=_curve(question, decided, Slo(metric, limit_s), by_poisson.servers),
-        sensitivity=sensitivity(question, decided.workload, servers),
+        curve=_curve(question, decided, Slo(metric, limit_s), by_poisson.servers) if around else (),
+        sensitivity=sensitivity(question, decided.workload, servers) if around else None,
     )
     tick(5, 5)
     return answer

@@ -103,7 +103,7 @@ def plans() -> Outcome:
         mean_s = mm1_planner.parse_service(service).mean_s
         factor = float(template[template.index("{") + 1 : -1])
         slo = f"{template[: template.index('{')]}{factor * mean_s:.6g}"
-        plan = mm1_planner.plan(arrival_rate_per_s=rate, service=service, slo=slo)
+        plan = mm1_planner.plan(arrival_rate_per_s=rate, service=service, slo=slo, around=False)
         chosen.append(plan.servers or 0)
         if plan.servers is None or not _holds(plan, rate, service):
             wrong.append(f"{service} at {rate}/s, {slo}: {plan.verdict}")
