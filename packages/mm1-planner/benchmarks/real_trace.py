@@ -19,8 +19,8 @@ from mm1_planner import Replica, Trace, burstiness, plan, plan_llm, read_trace
 SERVICE = "0.05 + 0.02*GeneratedTokens"
 PROMISES = ("p90_wait<0.5", "p99_wait<0.5", "p99_wait<5", "p99.9_wait<5", "mean_wait<0.05", "p99_sojourn<15")
 REPLICA = Replica(0.012, 1e-4, 0.0, 3e-5)
-SMALL = Replica(0.05, 1e-3, 0.0, 3e-4)
-TOKENS = (("p99_ttft<1",), ("p99_ttft<0.3", "p99_itl<0.1"), ("p99_e2e<20",))
+SMALL = Replica(0.02, 4e-4, 0.0, 1e-4)
+TOKENS = (("p99_ttft<1",), ("p99_ttft<0.5", "p99_itl<0.15"), ("p99_e2e<30",))
 
 
 def servers(trace: Trace) -> list[dict[str, object]]:
