@@ -54,7 +54,8 @@ def test_compress_then_refuse(tiny, texts, tmp_path):
     assert answer["feasible"]
     assert {"name", "rank", "kept", "verdict"} <= set(answer["layers"][0])
     assert (tmp_path / "small" / "factored.safetensors").stat().st_size == answer["bytes_after"]
-    done = run("compress", tiny, "--max-ppl-rise", 1e-9, "--output", "none", *common, cwd=tmp_path)
+    harsh = ["--max-ppl-rise", 1e-9, "--layout", "two", "--min-saving", 0.2]
+    done = run("compress", tiny, *harsh, "--output", "none", *common, cwd=tmp_path)
     assert done.returncode == 1
     assert not json.loads(done.stdout)["feasible"]
     assert len(done.stderr.splitlines()) == 1
@@ -98,6 +99,80 @@ def test_animate_makes_a_film(tmp_path):
 
     # Half the width of the ellipse is the norm of the first row of the matrix.
     assert reach(last) / reach(first) == pytest.approx(10**0.5, rel=0.03)
+
+
+def test_animate_writes_a_sequence_that_shows_a_reflection(tmp_path):
+    pytest.importorskip("matplotlib")
+    from xml.etree import ElementTree
+
+    done = run(
+        "animate", "--matrix", "[[1,0],[0,-2]]", "--frames", 24, "--output", "frames", "--json", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["reflected"]
+    assert answer["singular_values"] == [2.0, 1.0]
+    files = sorted(path.name for path in (tmp_path / "frames").iterdir())
+    assert files == [f"frame-{number:03}.svg" for number in range(24)]
+    for name in files:
+        ElementTree.parse(tmp_path / "frames" / name)
+    bad(run("animate", "--output", "frames", cwd=tmp_path), "not empty")
+    bad(run("animate", "--output", "svd.mp4", cwd=tmp_path), ".gif")
+
+
+def test_spectrum_takes_heads_apart(tiny, tmp_path):
+    done = run("spectrum", tiny, "--attention", "--text", "none", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    heads = json.loads(done.stdout)["heads"]
+    assert len(heads) == 2 * 4 * 2
+    assert {"effective_rank", "rank_90", "low_rank", "product"} <= set(heads[0])
+
+
+def test_scan_writes_a_page_and_the_front_beside_it(tiny, texts, tmp_path):
+    pytest.importorskip("matplotlib")
+    options = ["--calibration", texts["calibration"], "--evaluate", texts["evaluate"], "--context", 64]
+    options += [
+        "--calibration-tokens",
+        1536,
+        "--evaluation-tokens",
+        512,
+        "--faster-at",
+        0,
+        "--keep",
+        "0.8,0.6",
+    ]
+    options += ["--measure-layers", 3]
+    done = run("scan", tiny, *options, "--output", "page.html", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    page, front = (tmp_path / "page.html").read_text(), (tmp_path / "page.csv").read_text().splitlines()
+    assert "<svg" in page
+    assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    )
+    assert len(front) == 1 + len(answer["pareto"])
+    for layer in answer["layers"]:
+        assert layer["line"] in page
+        assert layer["line"].endswith("leave dense") == (layer["rank"] is None)
+    # No point of the front is beaten by any measured point.
+    for own in answer["pareto"]:
+        for other in answer["points"]:
+            better = other["in_domain"]["after"] < own["in_domain"]["after"]
+            assert not (better and other["model_bytes"] <= own["model_bytes"])
+    bad(run("scan", tiny, "--output", "page.pdf", cwd=tmp_path), ".html")
+    bad(run("scan", tiny, "--keep", "1.5", *options[:-4], cwd=tmp_path), "--keep")
+
+
+def test_latency_prints_a_row_for_each_rank(tmp_path):
+    done = run("latency", "48x32,32x48", "--ranks", "8,16", "--rounds", 6, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert [(row["shape"], row["rank"]) for row in rows] == [
+        ([48, 32], 8), ([48, 32], 16), ([32, 48], 8), ([32, 48], 16),
+    ]  # fmt: skip
+    for wrong, word in [("48by32", "shape"), ("0x5", "shape"), ("", "shape")]:
+        bad(run("latency", wrong, cwd=tmp_path), word)
+    bad(run("latency", "8x8", "--ranks", "x", cwd=tmp_path), "--ranks")
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,12 @@ def test_a_failed_driver_is_followed_by_another_with_the_same_answer(monkeypatch
 def test_where_both_drivers_fail_the_error_is_passed_on(monkeypatch, method):
     import scipy.linalg
 
-    for module, name in [(np.linalg, "svd"), (np.linalg, "eigh"), (scipy.linalg, "svd"), (scipy.linalg, "eigh")]:
+    for module, name in [
+        (np.linalg, "svd"),
+        (np.linalg, "eigh"),
+        (scipy.linalg, "svd"),
+        (scipy.linalg, "eigh"),
+    ]:
         monkeypatch.setattr(module, name, never)
     with pytest.raises(np.linalg.LinAlgError):
         low_rank_approx(drawn(4, (12, 9), "falling"), rank=4, accuracy=1e-6, method=method)

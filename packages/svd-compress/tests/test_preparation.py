@@ -7,9 +7,9 @@ import torch
 from checkpoint_lens import load_model
 from checkpoint_lens.windows import windows
 from mfi_command import BadInput
+from svd_compress.factoring import factor
 from svd_compress.gradients import Moments
 from svd_compress.preparation import held_out_losses, prepare
-from svd_compress.factoring import factor
 
 CONTEXT = 64
 

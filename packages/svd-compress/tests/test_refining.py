@@ -20,9 +20,7 @@ SMALL = {"context": 64, "calibration_tokens": 1536}
 @pytest.fixture
 def bench(tiny, texts):
     both = tuple(texts[key].read_text() for key in ("calibration", "evaluate"))
-    made = open_bench(
-        tiny, both, both[1][:900], layer="*", layout="two", context=64, tokens=(1536, 512)
-    )
+    made = open_bench(tiny, both, both[1][:900], layer="*", layout="two", context=64, tokens=(1536, 512))
     made.prepare(multiple=8, min_saving=0.0, seed=0, keep_gradients=True)
     return made
 

@@ -154,7 +154,9 @@ class TestResuming:
         del store[names[2]]
         made = []
         real = preparation.moments
-        monkeypatch.setattr(preparation, "moments", lambda m, w, n, **o: made.append(list(n)) or real(m, w, n, **o))
+        monkeypatch.setattr(
+            preparation, "moments", lambda m, w, n, **o: made.append(list(n)) or real(m, w, n, **o)
+        )
         again = prepare(model, windows, names, work=tmp_path, keep_gradients=True)
         assert made == [[names[2]]]
         for name in names:
@@ -174,9 +176,7 @@ class TestResuming:
         model, windows, names = given
         whole = prepare(model, windows, names)
         ticks = []
-        parts = prepare(
-            model, windows, names, memory_bytes=70_000, on_progress=lambda *at: ticks.append(at)
-        )
+        parts = prepare(model, windows, names, memory_bytes=70_000, on_progress=lambda *at: ticks.append(at))
         assert ticks[-1] == (6, 6)
         for name in names:
             np.testing.assert_array_equal(whole[name].losses, parts[name].losses)

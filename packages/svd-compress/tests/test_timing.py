@@ -47,7 +47,12 @@ def test_the_bound_is_the_ratio_of_the_numbers():
 
 @pytest.mark.parametrize(
     ("median", "low", "verdict"),
-    [(1.5, 1.2, "faster"), (1.5, 0.9, "leave dense"), (0.8, 0.7, "leave dense"), (2.2, 2.0, "measurement error")],
+    [
+        (1.5, 1.2, "faster"),
+        (1.5, 0.9, "leave dense"),
+        (0.8, 0.7, "leave dense"),
+        (2.2, 2.0, "measurement error"),
+    ],
 )
 def test_verdicts(median, low, verdict):
     assert judge(Interval(median, low, 3.0), 2.0) == verdict

@@ -10,7 +10,6 @@ from typing import Literal
 from mfi_command import BadInput
 from svd_compress.matrices import Float64
 
-
 # "two": left (m, r) and right (r, n). "pivoted": without the r x r block that can be made the identity.
 Layout = Literal["two", "pivoted"]
 

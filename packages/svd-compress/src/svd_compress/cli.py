@@ -39,12 +39,28 @@ Device = Annotated[str, typer.Option(help="Where the model runs: cpu or cuda.")]
     examples=[
         "svd-compress spectrum reference",
         "svd-compress spectrum reference --layer '*q_proj' --output decay.png",
+        "svd-compress spectrum reference --attention",
     ],
 )
-def spectrum(model: Model, layer: Layer = "*") -> Report:
+def spectrum(
+    model: Model,
+    layer: Layer = "*",
+    attention: Annotated[
+        bool,
+        typer.Option("--attention", help="The products Q K and V O of each head, and the scores on --text."),
+    ] = False,
+    text: Annotated[
+        str,
+        typer.Option(metavar="FILE", help="With --attention: text for the scores; none for weights alone."),
+    ] = "reference:in-domain",
+) -> Report:
     """Singular values of each layer: decay, energy, and the break-even rank first."""
     from svd_compress.spectra import spectrum as compute
 
+    if attention:
+        from svd_compress.telling import attention_report
+
+        return attention_report(model, text)
     with progress("spectra") as tick:
         layers = compute(model, layer=layer, on_progress=tick)
 
@@ -190,12 +206,16 @@ def scan(
     model: Model,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Page .html or .md, with the front as .csv beside it."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Page .html or .md, with the front as .csv beside it."
+        ),
     ] = None,
     calibration: Calibration = "reference:calibration",
     evaluate: Evaluate = "reference:in-domain",
     other_domain: OtherDomain = "reference:out-of-domain",
-    keep: Annotated[str, typer.Option(help="Shares of the selected layers' parameters.")] = "0.95,0.9,0.8,0.7,0.6",
+    keep: Annotated[
+        str, typer.Option(help="Shares of the selected layers' parameters.")
+    ] = "0.95,0.9,0.8,0.7,0.6",
     recommend: Annotated[float, typer.Option(help="The share that is told layer by layer.")] = 0.9,
     layer: Layer = "*",
     layout: Layout = "pivoted",
@@ -295,7 +315,9 @@ def compare(
     ],
 )
 def latency(
-    shapes: Annotated[str, typer.Argument(metavar="SHAPES", help="Shapes out x in, such as 4096x4096,4096x14336.")],
+    shapes: Annotated[
+        str, typer.Argument(metavar="SHAPES", help="Shapes out x in, such as 4096x4096,4096x14336.")
+    ],
     tokens: Annotated[int, typer.Option(help="Tokens of a forward pass; 1 is a decode step.")] = 1,
     ranks: Annotated[str | None, typer.Option(help="Ranks; evenly spaced aligned ones by default.")] = None,
     layout: Layout = "pivoted",
@@ -322,28 +344,37 @@ def latency(
     return latency_report(rows)
 
 
-@command(app, examples=['svd-compress animate --matrix "[[3,1],[1,2]]" --output svd.gif'])
+@command(
+    app,
+    examples=[
+        'svd-compress animate --matrix "[[3,1],[1,2]]" --output svd.gif',
+        'svd-compress animate --matrix "[[1,2],[2,4]]" --output frames --frames 24',
+    ],
+)
 def animate(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The film: svd.gif")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The film svd.gif, or a new folder for a sequence of SVG."
+        ),
+    ],
     matrix: Annotated[str, typer.Option(help="A 2x2 matrix as JSON.")] = "[[3,1],[1,2]]",
     frames: Annotated[int, typer.Option(min=24, max=240, help="Frames of the motion.")] = 48,
 ) -> Report:
     """Film of a 2x2 matrix: the unit circle rotated, stretched, rotated into an ellipse."""
-    from mfi_command import BadInput, atomic_file
-    from svd_compress.figures import film
+    from svd_compress.figures import write_film
     from svd_compress.geometry import take_apart
     from svd_compress.words import matrix_from_json
 
-    if output.suffix.lower() != ".gif":
-        raise BadInput(f"--output is {output}; a film is written as .gif")
     geometry = take_apart(matrix_from_json(matrix))
-    with atomic_file(output) as path, progress("frames") as tick:
-        film(geometry, path, frames=frames, on_progress=tick)
+    with progress("frames") as tick:
+        write_film(geometry, output, frames=frames, on_progress=tick)
     fields = {
         "singular_values": geometry.singular_values.tolist(),
         "first_angle_rad": geometry.first_angle,
         "stretch": geometry.stretch.tolist(),
         "second_angle_rad": geometry.second_angle,
+        "reflected": bool(geometry.stretch[1] < 0),
         "frames": frames,
     }
     rows = [[name, value] for name, value in fields.items()]

@@ -146,5 +146,3 @@ def _kept(bench: Bench, factors: dict[str, Factors]) -> float:
     dense = {name: layer.weight.numel() for name, layer in bench.dense.items()}
     held = {name: pair.left.numel() + pair.right.numel() for name, pair in factors.items()}
     return sum(held.get(name, size) for name, size in dense.items()) / sum(dense.values())
-
-

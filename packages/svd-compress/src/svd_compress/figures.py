@@ -39,8 +39,8 @@ def decay_figure(spectra: Sequence[Spectrum]) -> Figure:
     """
     figure = blank_figure(8, 5)
     axes = figure.subplots()
-    colours = colours(len(spectra))
-    for number, (item, colour) in enumerate(zip(spectra, colours, strict=True)):
+    palette = colours(len(spectra))
+    for number, (item, colour) in enumerate(zip(spectra, palette, strict=True)):
         label = f"{item.name} (top 10: {item.top10_energy:.0%})" if len(spectra) <= LABELLED else None
         ranks = np.arange(1, len(item.decay) + 1)
         axes.semilogy(ranks, np.maximum(item.decay, 1e-7), color=colour, linewidth=1.2, label=label)
@@ -89,7 +89,7 @@ def film(
     """
     from PIL import Image
 
-    reach = 1.15 * max(1.0, float(geometry.singular_values[0]))
+    reach = _reach(geometry)
     pictures: list[Image.Image] = []
     steps = maps(geometry, frames)
     for done, (stage, M) in enumerate(steps, 1):
@@ -103,6 +103,41 @@ def film(
             on_progress(done, frames)
     pause = [1000, *[60] * (frames - 2), 1000]
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=pause, loop=0, optimize=True)
+
+
+def write_film(
+    geometry: Geometry,
+    output: Path,
+    *,
+    frames: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """A GIF, or for a path without an ending a new folder with frame-000.svg and so on; whole or not at all.
+
+    Raises
+    ------
+    BadInput
+        If the ending is another one, or the folder is not new.
+    """
+    from mfi_command import BadInput, atomic_directory, atomic_file
+
+    if output.suffix.lower() == ".gif":
+        with atomic_file(output) as path:
+            film(geometry, path, frames=frames, on_progress=on_progress)
+        return
+    if output.suffix:
+        raise BadInput(f"--output is {output}; a film is written as .gif, or as SVG files into a new folder")
+    with atomic_directory(output) as folder:
+        steps = maps(geometry, frames)
+        for number, (stage, M) in enumerate(steps):
+            drawn = frame(geometry, stage, M, reach=_reach(geometry), share=(number + 1) / frames)
+            drawn.savefig(folder / f"frame-{number:03}.svg", format="svg", metadata={"Date": None})
+            if on_progress is not None:
+                on_progress(number + 1, frames)
+
+
+def _reach(geometry: Geometry) -> float:
+    return 1.15 * max(1.0, float(geometry.singular_values[0]))
 
 
 def frame(geometry: Geometry, stage: str, M: Float64, *, reach: float, share: float) -> Figure:

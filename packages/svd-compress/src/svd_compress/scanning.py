@@ -197,9 +197,7 @@ def layer_lines(
         if on_progress is not None:
             on_progress(done, len(chosen))
     P = before.perplexity
-    ratios = sorted(
-        (rises[name].rise / P) / factored[name] for name in rises if factored[name] > 0
-    )
+    ratios = sorted((rises[name].rise / P) / factored[name] for name in rises if factored[name] > 0)
     middle = ratios[len(ratios) // 2] if ratios else 1.0
     lines = []
     for name, rank in plan.ranks.items():

@@ -93,9 +93,43 @@ def latency_report(rows: list[LatencyRow]) -> Report:
     wrong = sum(row.verdict == "measurement error" for row in rows)
     notes = [f"{count} of {len(rows)} are faster than dense with the whole 95 % interval."]
     if wrong:
-        notes.append(f"{wrong} are above what the bytes and operations allow: a measurement error, not a gain.")
+        notes.append(
+            f"{wrong} are above what the bytes and operations allow: a measurement error, not a gain."
+        )
     return Report(
         fields={"rows": [row.to_dict() for row in rows]},
         tables=[Table("Latency", *latency_table(rows))],
+        notes=notes,
+    )
+
+
+def attention_report(model: str, text: str) -> Report:
+    """The answer of `spectrum --attention`."""
+    from checkpoint_lens import read_text
+    from svd_compress.attention import head_products
+
+    heads = head_products(model, text=None if text == "none" else read_text(text))
+    columns = ["block", "head", "product", "effective rank", "of", "rank 90 %", "top-10 energy", "low rank"]
+    rows: list[list[object]] = [
+        [
+            item.block,
+            item.head,
+            item.product,
+            item.effective_rank,
+            item.head_dim,
+            item.rank_90,
+            item.top10_energy,
+            item.low_rank,
+        ]
+        for item in heads
+    ]
+    notes = []
+    for product in dict.fromkeys(item.product for item in heads):
+        own = [item for item in heads if item.product == product]
+        low = sum(item.low_rank for item in own)
+        notes.append(f"{product}: {low} of {len(own)} heads hold 90 % of the energy in ten directions.")
+    return Report(
+        fields={"heads": [item.to_dict() for item in heads]},
+        tables=[Table("Attention, head by head", columns, rows)],
         notes=notes,
     )

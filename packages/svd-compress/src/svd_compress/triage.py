@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfi_command import BadInput
-from svd_compress.allocation import Layout, options, stored
+from svd_compress.allocation import Layout, options
 from svd_compress.lowrank import break_even_rank
 from svd_compress.preparation import PreparedLayer, chosen_layers, prepare
 from svd_compress.texts import spread_windows

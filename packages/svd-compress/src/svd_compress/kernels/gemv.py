@@ -55,7 +55,9 @@ def _lowrank_gemv(
             columns = k + tl.arange(0, BLOCK_N)
             x = tl.load(x_ptr + columns, mask=columns < n, other=0.0).to(tl.float32)
             mask = (rows < r)[:, None] & (columns < n)[None, :]
-            tile = tl.load(right_ptr + rows[:, None].to(tl.int64) * n + columns[None, :], mask=mask, other=0.0)
+            tile = tl.load(
+                right_ptr + rows[:, None].to(tl.int64) * n + columns[None, :], mask=mask, other=0.0
+            )
             sums += tl.sum(tile.to(tl.float32) * x[None, :], 1)
         tl.store(inner_ptr + rows, sums, mask=rows < r)
         if PIVOTED:

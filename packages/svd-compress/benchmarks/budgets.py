@@ -1,0 +1,85 @@
+"""Twenty random runs under a perplexity budget: is the rise inside it on text that took no part at all?
+
+    uv run python packages/svd-compress/benchmarks/budgets.py [--runs 20] [--record budgets]
+
+Each run draws a model (the bundled one, whole or one kind of its layers), a budget and a seed. `compress` calibrates
+on a part of the bundled calibration text and proves its answer on one half of the in-domain text; the rise is then
+measured on the other half, which no run has read. Prints a line a run and how many kept their budget.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+from recording import record
+
+from checkpoint_lens import load_model, read_text
+from svd_compress import compress, load_compressed
+from svd_compress.evaluation import losses, paired_rise
+from svd_compress.latency import device_name
+from svd_compress.texts import spread_windows
+
+LAYERS = ("*", "*self_attn*", "*mlp*", "model.layers.[0-3].*", "model.layers.[4-7].*")
+CONTEXT, JUDGED_TOKENS = 256, 16384
+
+
+def halves(text):
+    """Alternate eighths of a text: both halves of the same kind, no sentence in both."""
+    cuts = [len(text) * i // 8 for i in range(9)]
+    parts = [text[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    return "\n".join(parts[::2]), "\n".join(parts[1::2])
+
+
+def run(number, folder, dense, held_out):
+    """One random run; what it asked for and what came of it."""
+    rng = np.random.default_rng(number)
+    layer = str(rng.choice(LAYERS))
+    budget = float(np.round(10 ** rng.uniform(-0.9, 0.6), 3))
+    layout = str(rng.choice(["pivoted", "two"]))
+    output = folder / str(number)
+    result = compress(
+        "reference", calibration="reference:calibration", evaluate=folder / "proof.txt", output=output,
+        max_ppl_rise=budget, layer=layer, layout=layout, context=CONTEXT,
+        calibration_tokens=int(rng.integers(6, 13)) * 1024, seed=int(rng.integers(1000)),
+    )  # fmt: skip
+    rise = None
+    if result.feasible:
+        rise = paired_rise(losses(dense, held_out), losses(load_compressed(output), held_out))
+    inside = rise is None or rise.rise <= budget
+    return {
+        "run": number, "layer": layer, "layout": layout, "budget": budget, "feasible": result.feasible,
+        "kept": result.kept, "proved_rise": result.rise, "proved_high": result.rise_high,
+        "held_out_rise": rise and rise.rise, "inside": inside,
+    }  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--record")
+    arguments = parser.parse_args()
+    proof, rest = halves(read_text("reference:in-domain"))
+    dense = load_model("reference")
+    held_out = spread_windows(dense, rest, context=CONTEXT, max_tokens=JUDGED_TOKENS)
+    runs = []
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        (folder / "proof.txt").write_text(proof, encoding="utf-8")
+        for number in range(arguments.runs):
+            runs.append(run(number, folder, dense, held_out))
+            print(runs[-1], flush=True)
+    inside = sum(item["inside"] for item in runs)
+    feasible = sum(item["feasible"] for item in runs)
+    print(f"{inside} of {len(runs)} inside the budget on held-out text; {feasible} were feasible")
+    if arguments.record:
+        record(arguments.record, device_name("cpu"), inside=inside, feasible=feasible, runs=runs)
+
+
+if __name__ == "__main__":
+    main()

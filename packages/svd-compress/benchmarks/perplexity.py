@@ -1,0 +1,92 @@
+"""The methods beside each other on the fixed windows of the Brown corpus, or on the bundled texts.
+
+    uv run python packages/svd-compress/benchmarks/perplexity.py model.gguf --brown brown.txt [--device cuda]
+    uv run python packages/svd-compress/benchmarks/perplexity.py reference [--heal 1]
+
+`brown.txt` is written by brown.py. In-domain are the judged windows of the same source as the calibration windows,
+the other domain is the bundled out-of-domain text. Prints a table; `--record NAME` stores it.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+import brown
+from recording import record
+
+from checkpoint_lens import load_model, open_checkpoint, read_text
+from checkpoint_lens.windows import Window
+from mfi_command.render import to_markdown
+from svd_compress.bench import Bench, Texts
+from svd_compress.comparing import compare
+from svd_compress.compression import open_bench
+from svd_compress.latency import device_name
+from svd_compress.telling import comparison_report
+from svd_compress.texts import spread_windows, two_texts
+
+
+def brown_bench(model, tokens, device):
+    """The fixed windows; `tokens` is the corpus as text, or a .npy file of its tokens."""
+    loaded = load_model(model).to(device)
+    path = Path(tokens)
+    if path.suffix == ".npy":
+        ids = np.load(path).astype(np.int64)
+    else:
+        ids = np.array(loaded.tokenizer.encode(path.read_text(encoding="utf-8")))
+    judged, fitted = ([Window(part, 1, 0) for part in parts] for parts in brown.split(ids))
+    near = {part.ids.tobytes() for part in judged}
+    every = [ids[i : i + brown.CONTEXT] for i in range(0, len(ids) - brown.CONTEXT, brown.CONTEXT)]
+    train = [Window(part, 1, 0) for part in every if part.tobytes() not in near]
+    other = spread_windows(
+        loaded, read_text("reference:out-of-domain"), context=brown.CONTEXT, max_tokens=8 * brown.CONTEXT
+    )
+    texts = Texts(fitted, [], judged, other, train)
+    quiet = lambda stage, done, total: None  # noqa: E731
+    return Bench(loaded, open_checkpoint(model), layer="*", texts=texts, layout="two", progress=quiet)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model")
+    parser.add_argument("--brown")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--keeps", default="0.9,0.8,0.6")
+    parser.add_argument("--heal", type=float, default=0.0, help="minutes at each share")
+    parser.add_argument("--record")
+    arguments = parser.parse_args()
+    if arguments.brown:
+        bench = brown_bench(arguments.model, arguments.brown, arguments.device)
+    else:
+        texts = two_texts("reference:calibration", "reference:in-domain")
+        other = read_text("reference:out-of-domain")
+        bench = open_bench(
+            arguments.model, texts, other, layer="*", layout="two", context=256, tokens=(16384, 24576),
+            device=arguments.device,
+        )  # fmt: skip
+    keeps = [float(keep) for keep in arguments.keeps.split(",")]
+
+    def tell(row):
+        print(
+            f"{row.method:20} {row.layout:8} keep {row.keep:g} kept {row.kept:.4f} "
+            f"in-domain {row.in_domain.after:.2f} (rise {row.in_domain.low:+.2f} to {row.in_domain.high:+.2f}) "
+            f"other {row.other_domain.after:.2f}",
+            flush=True,
+        )
+
+    rows = compare(bench, keeps, heal_minutes=arguments.heal, on_row=tell)
+    print(to_markdown("Methods", comparison_report(rows)))
+    if arguments.record:
+        record(
+            arguments.record, device_name(arguments.device),
+            model=Path(arguments.model).name, dense=[rows[0].in_domain.before, rows[0].other_domain.before],
+            heal_minutes=arguments.heal, rows=[row.to_dict() for row in rows],
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
