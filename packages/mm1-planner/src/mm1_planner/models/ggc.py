@@ -21,12 +21,15 @@ from mm1_planner.service import Constant, Exponential, Gamma, Service
 MEAN_ERROR, P99_ERROR = 0.10, 0.15
 """Largest errors in the declared range, held by `benchmarks/ggc_study.py` and a test."""
 
-_LOADS, _SERVERS, _SCV, _WAITING = (0.5, 0.95), 64, 4.0, 0.1
+_LOADS, _SERVERS, _SCV, _WAITING = (0.5, 0.95), 64, 4.0, 0.15
+_LEAST_SCV = 0.5
+"""Of gaps and services together: where both are nearly constant, waits are too rare to interpolate."""
 _BUSY = 0.9
 _EDGES = 1 - (1 - np.arange(2049) / 2048) ** 3
 _SHARES = np.diff(_EDGES)
 _LEVELS = (_EDGES[1:] + _EDGES[:-1]) / 2
 _WIDTH = 1e-9
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,8 @@ class GGc:
     Notes
     -----
     `declared` says where mean wait and p99 are within 10 % and 15 %: one server; several at loads of 0.5 to
-    0.95 and scv up to 4 if at least a tenth wait and the service's scv is at most 1, or 2 from a load of 0.9
-    on, or 4 for gamma laws there. Two moments do not suffice beyond: at scv 4 a lognormal law and a gamma law
+    0.95 and scv up to 4, together at least 0.5, if at least 15 % wait and the service's scv is at most 1, or
+    2 from a load of 0.9 on, or 4 for gamma laws there. Two moments do not suffice beyond: at scv 4 a lognormal law and a gamma law
     with the same two wait a quarter apart. Elsewhere the answer's method says to simulate. Cost about 0.1 s.
     Burman and Smith, A light-traffic theorem for multi-server queues (1983); Kimura, Approximations for
     multi-server queues (1994); Takács for GI/M/c.
@@ -138,11 +141,12 @@ class GGc:
         if max(scv, self.gap.scv) > _SCV or not load < 1:
             return False
         if self.servers == 1:
-            return load <= _LOADS[1]
+            return load <= _LOADS[1] + _ROUNDING
         light = isinstance(self.service, Constant | Exponential | Gamma)
         mild = scv <= 1 or (load >= _BUSY and (scv <= 2 or light))
-        inside = _LOADS[0] <= load <= _LOADS[1] + 1e-12 and self.servers <= _SERVERS
-        return inside and mild and self.wait_probability >= _WAITING
+        inside = _LOADS[0] - _ROUNDING <= load <= _LOADS[1] + _ROUNDING and self.servers <= _SERVERS
+        random = scv + self.gap.scv >= _LEAST_SCV
+        return inside and mild and random and self.wait_probability >= _WAITING
 
     def wait_tail(self, time_s: float) -> float:
         """Share of customers that wait longer than `time_s` seconds."""
