@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from mm1_planner.planning import Kept, Plan, Point, plan
     from mm1_planner.profiles import Profile, parse_profile
     from mm1_planner.renewal import Autocorrelation
+    from mm1_planner.replications import replicate
     from mm1_planner.sensitivity import Course, Needed, Sensitivity
     from mm1_planner.service import (
         Constant,
@@ -157,6 +158,7 @@ _HOMES = {
     "Renewal": "mm1_planner.arrivals",
     "renewal_map": "mm1_planner.models.phases",
     "Replica": "mm1_planner.llm.iteration",
+    "replicate": "mm1_planner.replications",
     "rules": "mm1_planner.export.rules",
     "Scaler": "mm1_planner.autoscaling.laws",
     "Sensitivity": "mm1_planner.sensitivity",
@@ -291,6 +293,7 @@ __all__ = [
     "read_scrapes",
     "read_trace",
     "renewal_map",
+    "replicate",
     "rules",
     "simulate",
     "simulate_batches",

@@ -10,9 +10,12 @@ import numpy as np
 from mfi_command import BadInput
 from mm1_planner.inputs import positive
 from mm1_planner.llm.iteration import Replica
+from mm1_planner.models.heavy_share import heavy_share
 
 _NEGLIGIBLE = 1e-13
 _LONGEST = 200_000
+_SHORT = 1e-3
+"""A wait for room that is a smaller share of the time to the first token is left as it is."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class _Work:
 
     decodes: float
     context: float
+    decodes_scv: float
     prompt: float
     prompt_square: float
 
@@ -82,7 +86,8 @@ def llm_answer(
 
     and Little gives the time between tokens, $E[n]/(\lambda E[O-1])$. The first token waits for the iteration
     in progress (its residual time, with the variance that prompts give it), for its own iteration with all
-    prompts that came meanwhile, and for room in the batch.
+    prompts that came meanwhile, and for room in the batch, where the variance of the outputs counts as in
+    M/G/c.
 
     Parameters
     ----------
@@ -123,8 +128,20 @@ def llm_answer(
     decoding = float(batch @ law) + prefill * _earlier_prompts(prefill, work.prompt_scv)
     itl = decoding / (rate * work.decodes)
     ttft = _first_token_s(rate, prefill, delta_s, work, batch, law, replica)
-    ttft += float((np.arange(law.size) - batch) @ law) / rate
+    room = float((np.arange(law.size) - batch) @ law) / rate
+    if room > _SHORT * ttft:
+        room *= _length_factor(rate / (fastest * (1 - prefill)), most, work)
+    ttft += room
     return LlmAnswer(True, capacity, limited_by, prefill, decoding, ttft, itl, ttft + work.decodes * itl)
+
+
+def _length_factor(load: float, most: float, work: _Work) -> float:
+    """What the variance of the outputs makes of the wait for room, as of the wait of M/G/c.
+
+    Sharing does not feel the law of the work, a line in front of a full batch does: by (1 + scv) / 2 in heavy
+    traffic, less below.
+    """
+    return 1 + heavy_share(load, max(1, int(most))) * (work.decodes_scv - 1) / 2
 
 
 def _moments(prompts: np.ndarray, outputs: np.ndarray) -> _Work:
@@ -140,7 +157,8 @@ def _moments(prompts: np.ndarray, outputs: np.ndarray) -> _Work:
     # Where nothing is ever decoded, a vanishing share stands for it.
     decodes = max(float((o - 1).mean()), 1e-9)
     context = float((p * (o - 1) + o * (o - 1) / 2).mean()) / decodes
-    return _Work(decodes, max(context, 1.0), float(p.mean()), float((p * p).mean()))
+    scv = float((o - 1).var()) / decodes**2
+    return _Work(decodes, max(context, 1.0), scv, float(p.mean()), float((p * p).mean()))
 
 
 def _largest_batch(work: _Work, replica: Replica) -> tuple[float, str]:

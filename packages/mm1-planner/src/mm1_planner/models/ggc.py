@@ -12,6 +12,7 @@ from mm1_planner.inputs import fraction, whole
 from mm1_planner.models.answer import Answer, steady, unstable
 from mm1_planner.models.excess import excess, scaled
 from mm1_planner.models.gimc import GIMc
+from mm1_planner.models.heavy_share import heavy_share
 from mm1_planner.models.invert import percentile_of, upper_bracket
 from mm1_planner.models.lattice import LatticeWait, lattice_wait
 from mm1_planner.models.mdc import MDc
@@ -63,8 +64,9 @@ class GGc:
     -----
     `declared` says where mean wait and p99 are within 10 % and 15 %: one server; several at loads of 0.5 to
     0.95 and scv up to 4, together at least 0.5, if at least 15 % wait and the service's scv is at most 1, or
-    2 from a load of 0.9 on, or 4 for gamma laws there. Two moments do not suffice beyond: at scv 4 a lognormal law and a gamma law
-    with the same two wait a quarter apart. Elsewhere the answer's method says to simulate. Cost about 0.1 s.
+    2 from a load of 0.9 on, or 4 for gamma laws there. Two moments do not suffice beyond: at scv 4 a
+    lognormal law and a gamma law with the same two wait a quarter apart. Elsewhere the answer's method says
+    to simulate. Cost about 0.1 s.
     Burman and Smith, A light-traffic theorem for multi-server queues (1983); Kimura, Approximations for
     multi-server queues (1994); Takács for GI/M/c.
 
@@ -116,10 +118,8 @@ class GGc:
         constant = (
             MDc(rate, mean, count).answer().mean_wait_s / MMc(rate, 1 / mean, count).answer().mean_wait_s
         )
-        light, heavy = count / (count + 1), 0.5
         own = _light_traffic(self.service, count)
-        weight = min(max((constant - light) / (heavy - light), 0.0), 1.0)
-        mixed = own + weight * ((1 + self.service.scv) / 2 - own)
+        mixed = own + heavy_share(self.utilization, count) * ((1 + self.service.scv) / 2 - own)
         return (mixed - constant) / (1 - constant)
 
     @cached_property
