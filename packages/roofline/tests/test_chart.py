@@ -1,10 +1,12 @@
 """What a chart shows: ceilings in use, points under the roof."""
 
+import doctest
 from dataclasses import replace
 
 import pytest
 
 from roofline import Kernel, Operator, analyze, analyze_kernels, device
+from roofline import chart as module
 from roofline.chart import chart_of
 
 MEASURED = replace(device("H200"), levels_bytes_per_s={"l2": 8e12, "l1": 3e13})
@@ -41,3 +43,9 @@ def test_measured_kernels_stand_where_they_were_measured() -> None:
     assert fast.measured
     assert single.intensity == 1
     assert {roof.label.split()[0] for roof in chart.roofs} == {"memory", "bf16", "fp32"}
+
+
+def test_docstrings_run() -> None:
+    found = doctest.testmod(module)
+    assert found.attempted
+    assert found.failed == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -150,7 +151,7 @@ def _measured(kernel: Kernel, placed: Placed) -> Point:
     assert kernel.measured_s
     levels = dict(kernel.levels_bytes)
     return Point(
-        label=kernel.operator.name,
+        label=plain_name(kernel.operator.name),
         intensity=kernel.operator.intensity_flop_per_byte,
         flop_per_s=kernel.operator.flop / kernel.measured_s,
         bound=placed.bound,
@@ -159,3 +160,17 @@ def _measured(kernel: Kernel, placed: Placed) -> Point:
         l2_intensity=kernel.operator.flop / levels["l2"] if levels.get("l2") else None,
         time_s=kernel.measured_s,
     )
+
+
+def plain_name(name: str) -> str:
+    """A kernel's own name: of C++ what stands before its template arguments and parameters, without
+    namespaces.
+
+    >>> plain_name("void at::<unnamed>::vectorized_layer_norm_kernel<c10::BFloat16, float>(int, float)")
+    'vectorized_layer_norm_kernel'
+    >>> plain_name("gate_proj, up_proj")
+    'gate_proj, up_proj'
+    """
+    text = name.removeprefix("void ").replace("<unnamed>::", "").replace("(anonymous namespace)::", "")
+    own = re.split(r"[<(]", text, maxsplit=1)[0].rpartition("::")[2].strip()
+    return own or name

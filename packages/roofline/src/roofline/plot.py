@@ -26,7 +26,7 @@ _OFFSETS = sorted(
     ),
     key=lambda offset: math.hypot(*offset) + (200 if offset[1] > 0 else 0),
 )
-_LONGEST_LABEL = 60
+_LONGEST_LABEL = 36
 
 
 def draw_roofline(analysis: Analysis | KernelAnalysis) -> Figure:

@@ -64,13 +64,13 @@ def draw_sweep(measurement: Measurement) -> Figure:
         f"memory {measurement.bandwidth_bytes_per_s / 1e9:,.4g} GB/s ({measurement.bandwidth_kernel})",
         (0.01, measurement.bandwidth_bytes_per_s),
         xycoords=("axes fraction", "data"),
-        xytext=(0, 4),
+        xytext=(0, -11),
         textcoords="offset points",
         fontsize=8,
         color="0.25",
     )
     axes.grid(True, which="major", color="0.93", lw=0.6)
-    axes.legend(frameon=False, ncols=3, loc="lower left")
+    axes.legend(frameon=False, ncols=3, loc="upper right")
     axes.set_title(measurement.device)
     return figure
 
