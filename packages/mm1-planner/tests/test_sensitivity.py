@@ -10,7 +10,7 @@ from mm1_planner import MMc, plan
 
 
 def test_headroom_is_where_the_formula_says_the_promise_breaks() -> None:
-    answer = plan(arrival_rate_per_s=10, service="exp:0.3", slo="p99_wait<0.5")
+    answer = plan(arrival_rate_per_s=10, service="exp:0.3", slo="p99_wait<0.5", customers=100_000)
     found = answer.sensitivity
     rates = [10 * (1 + step / 1000) for step in range(1000)]
     exact = next(rate for rate in rates if MMc(rate, 1 / 0.3, answer.servers).answer().p99_wait_s >= 0.5)

@@ -67,6 +67,7 @@ def test_a_scaled_object_passes_the_model_of_its_crd(scaler: Scaler, schedule: t
         round_trip(models.ScaledObject, manifest)
 
 
+@pytest.mark.slow
 def test_a_prometheus_rule_passes_the_model_of_its_crd() -> None:
     models = pytest.importorskip(
         "cloudcoil.models.prometheus_operator.v1", reason="the Prometheus Operator's models are not installed"

@@ -27,10 +27,12 @@ def parse_scrape(text: str, time_s: float) -> Snapshot:
     BadInput
         If it is none, or prometheus_client is not installed.
     """
-    parser = require("prometheus_client.parser", extra="metrics", distribution="mm1-planner")
+    require("prometheus_client", extra="metrics", distribution="mm1-planner")
+    from prometheus_client.parser import text_string_to_metric_families
+
     snapshot = Snapshot(time_s)
     try:
-        for family in parser.text_string_to_metric_families(text):
+        for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 snapshot.add(sample.name, dict(sample.labels), float(sample.value))
     except (ValueError, IndexError, KeyError) as error:
