@@ -47,8 +47,8 @@ OFFSET = 59
 def split(ids):
     """Judged and calibration windows of 1,024 tokens, spread over the corpus and disjoint.
 
-    Of the corpus cut into windows, the judged ones are number `OFFSET` of each eighth; the calibration windows
-    lie half-way between equally spaced places, none of them a judged one or a neighbour of one.
+    Of the corpus cut into windows, the judged ones are number `OFFSET` of each eighth; the calibration
+    windows lie half-way between equally spaced places, none of them a judged one or a neighbour of one.
     """
     count = len(ids) // CONTEXT
     cut = [ids[i * CONTEXT : (i + 1) * CONTEXT] for i in range(count)]

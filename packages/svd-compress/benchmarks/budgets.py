@@ -2,14 +2,16 @@
 
     uv run python packages/svd-compress/benchmarks/budgets.py [--runs 20] [--record budgets]
 
-Each run draws a model (the bundled one, whole or one kind of its layers), a budget and a seed. `compress` calibrates
-on a part of the bundled calibration text and proves its answer on one half of the in-domain text; the rise is then
-measured on the other half, which no run has read. Prints a line a run and how many kept their budget.
+Each run draws a model (the bundled one, whole or one kind of its layers), a budget and a seed. `compress`
+calibrates on a part of the bundled calibration text and proves its answer on one half of the in-domain text;
+the rise is then measured on the other half, which no run has read. Prints a line a run and how many kept
+their budget.
 """
 
 import argparse
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ CONTEXT, JUDGED_TOKENS = 256, 16384
 def halves(text):
     """Alternate eighths of a text: both halves of the same kind, no sentence in both."""
     cuts = [len(text) * i // 8 for i in range(9)]
-    parts = [text[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    parts = [text[a:b] for a, b in pairwise(cuts)]
     return "\n".join(parts[::2]), "\n".join(parts[1::2])
 
 
@@ -44,7 +46,8 @@ def run(number, folder, dense, held_out):
     result = compress(
         "reference", calibration="reference:calibration", evaluate=folder / "proof.txt", output=output,
         max_ppl_rise=budget, layer=layer, layout=layout, context=CONTEXT,
-        calibration_tokens=int(rng.integers(6, 13)) * 1024, seed=int(rng.integers(1000)),
+        calibration_tokens=int(rng.integers(6, 13)) * 1024, evaluation_tokens=JUDGED_TOKENS,
+        seed=int(rng.integers(1000)),
     )  # fmt: skip
     rise = None
     if result.feasible:
@@ -52,7 +55,7 @@ def run(number, folder, dense, held_out):
     inside = rise is None or rise.rise <= budget
     return {
         "run": number, "layer": layer, "layout": layout, "budget": budget, "feasible": result.feasible,
-        "kept": result.kept, "proved_rise": result.rise, "proved_high": result.rise_high,
+        "kept": result.kept, "proved_rise": result.rise, "proved_high": float(result.rise_high or 0.0),
         "held_out_rise": rise and rise.rise, "inside": inside,
     }  # fmt: skip
 

@@ -1,9 +1,10 @@
 """How long factoring the 224 linear layers of a 7B model takes on a GPU.
 
-    uv run python packages/svd-compress/benchmarks/factor_7b.py [--blocks 32] [--device cuda] [--record factor_7b]
+    uv run python packages/svd-compress/benchmarks/factor_7b.py [--blocks 32] [--device cuda] [--record
+    factor_7b]
 
-Shapes of LLaMA-7B (hidden 4096, feed-forward 11008), random weights, second moments of random inputs with a falling
-spectrum: the time does not depend on the values. Whitened by inputs, each layer at every rank.
+Shapes of LLaMA-7B (hidden 4096, feed-forward 11008), random weights, second moments of random inputs with a
+falling spectrum: the time does not depend on the values. Whitened by inputs, each layer at every rank.
 """
 
 import argparse

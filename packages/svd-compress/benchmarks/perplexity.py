@@ -3,8 +3,8 @@
     uv run python packages/svd-compress/benchmarks/perplexity.py model.gguf --brown brown.txt [--device cuda]
     uv run python packages/svd-compress/benchmarks/perplexity.py reference [--heal 1]
 
-`brown.txt` is written by brown.py. In-domain are the judged windows of the same source as the calibration windows,
-the other domain is the bundled out-of-domain text. Prints a table; `--record NAME` stores it.
+`brown.txt` is written by brown.py. In-domain are the judged windows of the same source as the calibration
+windows, the other domain is the bundled out-of-domain text. Prints a table; `--record NAME` stores it.
 """
 
 import argparse
@@ -73,7 +73,8 @@ def main():
     def tell(row):
         print(
             f"{row.method:20} {row.layout:8} keep {row.keep:g} kept {row.kept:.4f} "
-            f"in-domain {row.in_domain.after:.2f} (rise {row.in_domain.low:+.2f} to {row.in_domain.high:+.2f}) "
+            f"in-domain {row.in_domain.after:.2f} "
+            f"(rise {row.in_domain.low:+.2f} to {row.in_domain.high:+.2f}) "
             f"other {row.other_domain.after:.2f}",
             flush=True,
         )

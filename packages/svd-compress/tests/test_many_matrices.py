@@ -1,6 +1,7 @@
 """Ten thousand matrices of every kind of trouble: a right answer or a clear refusal, never a crash.
 
-The nightly run prints how many there were: `pytest -m slow -s packages/svd-compress/tests/test_many_matrices.py`.
+The nightly run prints how many there were: `pytest -m slow -s
+packages/svd-compress/tests/test_many_matrices.py`.
 """
 
 import numpy as np

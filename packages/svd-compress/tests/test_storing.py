@@ -1,4 +1,4 @@
-"""What is on disk: shards, folded weights, tied heads, stock transformers in a fresh process, resumed work."""
+"""What is on disk: shards, folded weights, tied heads, stock transformers, resumed work."""
 
 import json
 import subprocess

@@ -132,6 +132,6 @@ def source_warnings(checkpoint: Checkpoint) -> tuple[str, ...]:
     if not blocks:
         return ()
     return (
-        f"the source is quantized ({', '.join(blocks)}): its rounding noise is flat over the singular values, so "
-        "spectra fall less than those of the model it was made from; compress that one where you have it",
+        f"the source is quantized ({', '.join(blocks)}): its rounding noise is flat over the singular "
+        "values, so spectra fall less than those of the model it was made from; compress that one where you have it",
     )

@@ -1,9 +1,10 @@
-r"""How many directions each attention head really uses: the products $W_q^T W_k$ and $W_o W_v$, and the scores.
+r"""How many directions each head really uses: the products $W_q^T W_k$ and $W_o W_v$, and the scores.
 
-A head compares inputs by $x_i^T W_q^T W_k x_j$ (before rotation) and passes on $W_o W_v x_j$: both products are
-(hidden, hidden) and of rank head_dim at most. Each factor alone may have full rank and the product may not. The
-*effective rank* is $\exp(-\sum p_i \log p_i)$ with $p_i = \sigma_i^2 / \sum\sigma_j^2$ (Roy and Vetterli, EUSIPCO
-2007, with energies in place of singular values): k equal values give k.
+A head compares inputs by $x_i^T W_q^T W_k x_j$ (before rotation) and passes on $W_o W_v x_j$: both products
+are (hidden, hidden) and of rank head_dim at most. Each factor alone may have full rank and the product may
+not. The
+*effective rank* is $\exp(-\sum p_i \log p_i)$ with $p_i = \sigma_i^2 / \sum\sigma_j^2$ (Roy and Vetterli,
+EUSIPCO 2007, with energies in place of singular values): k equal values give k.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def product_energies(left: Float64, right: Float64) -> Float64:
 def head_products(
     model: str | Path | Checkpoint, *, text: str | None = None, context: int = 256
 ) -> list[HeadProduct]:
-    """The products of every head of a Llama-shaped model, from its weights; with a text also the scores on it.
+    """The products of every head of a Llama-shaped model; with a text also the scores on it.
 
     Parameters
     ----------

@@ -31,11 +31,11 @@ def scaled(W: torch.Tensor, moments: Moments, *, alpha: float = ALPHA) -> Factor
 
 
 def whitened(W: torch.Tensor, moments: Moments, *, floor: float = 1e-8) -> Factoring:
-    """SVD-LLM: whitened by the inputs (arXiv 2403.07378), its Cholesky factor replaced by one that cannot fail."""
+    """SVD-LLM (arXiv 2403.07378): whitened by the inputs, with a square root that cannot fail."""
     return factor(W, moments.inputs, floor=floor)
 
 
 def uniform_rank(shape: tuple[int, int], keep: float) -> int:
-    """The rank that keeps the share `keep` of a layer's parameters in two factors, rounded down as they do."""
+    """The rank that keeps the share `keep` of the parameters in two factors, rounded down as they do."""
     m, n = shape
     return max(1, int(keep * m * n / (m + n)))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from svd_compress.allocation import Layout, Option, Plan, frontier
 from svd_compress.evaluation import Losses, losses
@@ -47,9 +47,9 @@ class Bench:
     layer
         Glob of the layers that may be factored.
     texts
-        `fit` makes the factors, `search` chooses the plan, `train` heals (all of the calibration text; the windows
-        of `search` are in none of the others), `judge` proves it on the evaluation text, `other` shows it on
-        another domain.
+        `fit` makes the factors, `search` chooses the plan, `train` heals (all of the calibration text; the
+        windows of `search` are in none of the others), `judge` proves it on the evaluation text, `other`
+        shows it on another domain.
     layout
         How factored layers are kept.
     progress
@@ -166,11 +166,13 @@ class Bench:
         """The factors trained for a while on the calibration windows, with the dense model as teacher."""
         from svd_compress.healing import LEARNING_RATE, heal
 
-        modules = {name: self._module(name, pair.copy()).float() for name, pair in factors.items()}
+        modules: dict[str, Any] = {
+            name: self._module(name, pair.copy()).float() for name, pair in factors.items()
+        }
 
         def teach(ids: torch.Tensor) -> torch.Tensor:
             self._restore(modules)
-            logits = self.model(ids)
+            logits: torch.Tensor = self.model(ids)
             for name, module in modules.items():
                 self._exchange(name, module)
             return logits

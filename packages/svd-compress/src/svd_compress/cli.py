@@ -230,7 +230,7 @@ def scan(
     executor: Executor = "serial",
     seed: Seed = 0,
 ) -> Report:
-    """Size, latency and perplexity of many plans, the front of those that no other beats, a line for each layer."""
+    """Size, latency and perplexity of many plans, those that no other beats, a line for each layer."""
     from svd_compress.pages import check_page, scan_report, write_page
     from svd_compress.scan import scan_model
     from svd_compress.words import shares, stages
@@ -283,7 +283,7 @@ def compare(
     device: Device = "cpu",
     seed: Seed = 0,
 ) -> Report:
-    """Plain SVD, ASVD scaling, SVD-LLM whitening and ours beside each other, at the same size on the same texts."""
+    """Plain SVD, ASVD scaling, SVD-LLM whitening and ours beside each other at the same size."""
     from svd_compress.comparing import compare as compute
     from svd_compress.compression import open_bench
     from svd_compress.telling import comparison_report
@@ -311,7 +311,7 @@ def compare(
     app,
     examples=[
         "svd-compress latency 576x1536 --tokens 256",
-        "svd-compress latency 4096x4096,4096x14336 --tokens 1 --device cuda --dtype bfloat16 --output table.csv",
+        "svd-compress latency 4096x4096,4096x14336 --device cuda --dtype bfloat16 --output table.csv",
     ],
 )
 def latency(

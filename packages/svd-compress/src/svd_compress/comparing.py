@@ -26,7 +26,8 @@ MULTIPLE, MIN_SAVING = 8, 0.0
 class MethodRow:
     """One method at one share of the selected layers' parameters, on both texts.
 
-    `ranks` says how they were chosen, `layout` how factors are kept, `kept` what share of the parameters is left.
+    `ranks` says how they were chosen, `layout` how factors are kept, `kept` what share of the parameters is
+    left.
     """
 
     method: str
@@ -51,7 +52,7 @@ def compare(
     seed: int = 0,
     on_row: Callable[[MethodRow], None] | None = None,
 ) -> list[MethodRow]:
-    """Perplexity of plain SVD, ASVD, SVD-LLM and ours at each share, without training unless minutes are given.
+    """Perplexity of plain SVD, ASVD, SVD-LLM and ours at each share of the parameters.
 
     Parameters
     ----------

@@ -86,8 +86,8 @@ def compress(
     model
         MODEL of checkpoint_lens: a folder, a file, or "reference".
     calibration, evaluate, other_domain
-        Text files (UTF-8), or "reference:KIND". They must be different texts; the last is of another domain and
-        only shown.
+        Text files (UTF-8), or "reference:KIND". They must be different texts; the last is of another domain
+        and only shown.
     output
         Folder to write; it must be new or empty. None measures and writes nothing.
     max_ppl_rise, keep, energy, max_bytes, speed_up
@@ -104,8 +104,8 @@ def compress(
         Ranks are multiples of `multiple` (by default what the device likes) that save at least the share
         `min_saving` of their layer; a layer with no such rank stays dense.
     faster_at
-        Tokens in a forward pass, such as 1 for a decode step, at which every factored layer has to be measured
-        to be faster than dense; 0 measures nothing.
+        Tokens in a forward pass, such as 1 for a decode step, at which every factored layer has to be
+        measured to be faster than dense; 0 measures nothing.
     refine, heal_minutes
         See `Means`.
     fold

@@ -1,12 +1,12 @@
 r"""Three ways to the leading singular vectors, and which of them is cheapest for the accuracy asked for.
 
-*full*: LAPACK's SVD, exact to rounding. *gram*: eigenvectors of the smaller Gram matrix; the squares lose half of
-the digits, so a singular value is good to $\sqrt{p\varepsilon}\,\sigma_1$ with p = min(m, n). *randomized*: a
-Gaussian sketch of k + `OVERSAMPLING` columns, power iterations with orthogonalisation, and a bound on what it
-missed that is measured afterwards and decides whether to go on.
+*full*: LAPACK's SVD, exact to rounding. *gram*: eigenvectors of the smaller Gram matrix; the squares lose
+half of the digits, so a singular value is good to $\sqrt{p\varepsilon}\,\sigma_1$ with p = min(m, n).
+*randomized*: a Gaussian sketch of k + `OVERSAMPLING` columns, power iterations with orthogonalisation, and a
+bound on what it missed that is measured afterwards and decides whether to go on.
 
-Source: N. Halko, P. Martinsson, J. Tropp, Finding structure with randomness, SIAM Review 53 (2011), algorithms 4.4
-and 5.1, lemma 4.1.
+Source: N. Halko, P. Martinsson, J. Tropp, Finding structure with randomness, SIAM Review 53 (2011),
+algorithms 4.4 and 5.1, lemma 4.1.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ def gram(A: Float64) -> Decomposition:
 def randomized(A: Float64, rank: int, *, accuracy: float, seed: int = 0) -> Decomposition | None:
     r"""By a random sketch; None where the bound does not reach the accuracy within `POWER_ITERATIONS`.
 
-    The rank-k truncation has a spectral error between the computed $\hat\sigma_{k+1}$, which never exceeds the true
-    one, and $(\hat\sigma_{k+1}^2 + e^2)^{1/2}$ with e the bound on what was missed. It is accepted once the two
-    differ by at most `accuracy` times the largest singular value.
+    The rank-k truncation has a spectral error between the computed $\hat\sigma_{k+1}$, which never exceeds
+    the true one, and $(\hat\sigma_{k+1}^2 + e^2)^{1/2}$ with e the bound on what was missed. It is accepted
+    once the two differ by at most `accuracy` times the largest singular value.
     """
     rng = np.random.default_rng(seed)
     m, n = A.shape

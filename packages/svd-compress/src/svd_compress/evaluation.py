@@ -39,13 +39,23 @@ class Losses:
 
 @dataclass(frozen=True)
 class Rise:
-    """Perplexity after minus before, and its two-sided interval of confidence 0.95."""
+    r"""Perplexity after minus before, and its two-sided interval of confidence 0.95.
+
+    `low` and `high` hold the mean over all text like this; `unseen_high` is where a rise that is measured on another
+    text of the same length stays below with probability 0.975: both texts are samples, so its distance is
+    $\sqrt2$ times that of `high`.
+    """
 
     before: float
     after: float
     rise: float
     low: float
     high: float
+
+    @property
+    def unseen_high(self) -> float:
+        """Upper bound for another text of the same length."""
+        return self.rise + math.sqrt(2.0) * (self.high - self.rise)
 
 
 def losses(
@@ -94,5 +104,5 @@ def paired_rise(before: Losses, after: Losses) -> Rise:
     error = math.sqrt(float(z @ z) * n / (n - 1)) / total
     from scipy.stats import t
 
-    half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
+    half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * float(error)
     return Rise(P0, P1, rise, rise - half, rise + half)

@@ -61,6 +61,7 @@ class PivotedLinear(nn.Module):
         out = len(left) + len(right)
         place = torch.empty(out, dtype=torch.int64, device=pivots.device)
         place[torch.cat([pivots, rest(pivots, out)])] = torch.arange(out, device=pivots.device)
+        self.place: torch.Tensor
         self.register_buffer("place", place, persistent=False)
 
     @property

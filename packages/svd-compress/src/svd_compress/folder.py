@@ -1,13 +1,14 @@
 """The compressed checkpoint on disk: which files, which names, written shard by shard.
 
 A folder holds `factored.safetensors` (or numbered shards of it), `svd_compress.json`, `config.json` and the
-tokenizer's files. A factored layer `base` is stored as `base.left` and `base.right` in place of `base.weight`;
-everything else keeps its name, shape and dtype. In the form "two", `left` is (out, rank), `right` (rank, in), and
-the weights are left @ right. In the form "pivoted" there is a third tensor `base.pivots`, int32 (rank,):
-`right` (rank, in) gives those outputs and `left` (out - rank, rank) times them gives all others, in order.
+tokenizer's files. A factored layer `base` is stored as `base.left` and `base.right` in place of
+`base.weight`; everything else keeps its name, shape and dtype. In the form "two", `left` is (out, rank),
+`right` (rank, in), and the weights are left @ right. In the form "pivoted" there is a third tensor
+`base.pivots`, int32 (rank,): `right` (rank, in) gives those outputs and `left` (out - rank, rank) times them
+gives all others, in order.
 
-The weights are not called model.safetensors on purpose: a loader that does not know the layout finds no weights
-and says so, where it would otherwise fill the missing matrices with random numbers.
+The weights are not called model.safetensors on purpose: a loader that does not know the layout finds no
+weights and says so, where it would otherwise fill the missing matrices with random numbers.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ def _pieces(
 def _write_shards(
     folder: Path, stem: str, pieces: Iterator[tuple[str, torch.Tensor]], shard_bytes: int
 ) -> list[str]:
-    """Write the tensors as they come, a file whenever it is full; the files' names, which tell their number."""
+    """Write the tensors as they come, a file whenever one is full; the names of the files."""
     from safetensors.torch import save_file
 
     written: list[tuple[Path, list[str]]] = []

@@ -127,7 +127,7 @@ def _by_rise(bench: Bench, before: Losses, budget: float, realise: Realise, *, h
         verify,
         budget,
         before=before.perplexity,
-        value=lambda rise: rise.high,
+        value=lambda rise: rise.unseen_high,
         probes=CHECKS,
         start=max(found, 1),
     )

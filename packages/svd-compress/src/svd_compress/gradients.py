@@ -17,6 +17,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from svd_compress.carrying import Carried
+
 if TYPE_CHECKING:
     import torch
 
@@ -29,7 +31,7 @@ Visit = Callable[[str, "torch.Tensor", "torch.Tensor"], None]
 
 
 @dataclass(frozen=True)
-class Moments:
+class Moments(Carried):
     """Means over tokens, on the device of the model.
 
     Attributes
@@ -67,7 +69,8 @@ def moments(
     def visit(name: str, x: torch.Tensor, g: torch.Tensor) -> None:
         inputs.add(name, x)
         gradients.add(name, g)
-        magnitudes[name] = magnitudes.get(name, 0) + x.abs().double().sum(0)
+        sums = x.abs().double().sum(0)
+        magnitudes[name] = magnitudes[name] + sums if name in magnitudes else sums
 
     for done, window in enumerate(windows, 1):
         tokens += len(window.ids)

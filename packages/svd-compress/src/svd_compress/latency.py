@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 TOLERANCE = 1.05
 # A fused kernel is used only where it is this much faster than two library calls.
 WORTH_FUSING = 1.15
-CPU_CACHE_BYTES = 48 << 20
+# Larger than the last level of most processors.
+CPU_CACHE_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ def bound(shape: tuple[int, int], rank: int, *, layout: Layout) -> float:
     r"""min(byte ratio, FLOP ratio) of dense over factored: mn over the numbers that the factors hold.
 
     For every weight a pass moves one number and does two operations per token, so both ratios are the same.
-    Inputs and outputs are left out: they are the same for both, and leaving them out makes the bound larger, so
-    that what is above it cannot be real.
+    Inputs and outputs are left out: they are the same for both, and leaving them out makes the bound larger,
+    so that what is above it cannot be real.
     """
     m, n = shape
     return m * n / stored(shape, rank, layout)
@@ -86,7 +87,7 @@ def measure(
     layout: Layout = "two",
     device: str = "cpu",
     dtype: str = "float32",
-    rounds: int = 30,
+    rounds: int = 21,
     fused: bool = True,
     seed: int = 0,
 ) -> list[LatencyRow]:
@@ -223,7 +224,7 @@ def _fused_calls(
     calls: list[Call] = []
     for _ in range(count):
         module = _module(shape, rank, layout, draw)
-        where: dict[str, torch.Tensor] = {}
+        where: dict[str, Any] = {}
         if layout == "pivoted":
             pivots = module.place.argsort()[:rank]
             where = {"pivots": pivots.int(), "rest": rest(pivots, shape[0]).int()}
@@ -258,14 +259,16 @@ def candidate_ranks(shape: tuple[int, int], *, multiple: int, layout: Layout, co
     largest = max(
         (r for r in range(multiple, min(m, n), multiple) if stored(shape, r, layout) < m * n), default=0
     )
-    steps = np.linspace(largest / count, largest, count) if largest else []
+    if not largest:
+        return []
+    steps = np.linspace(largest / count, largest, count)
     return sorted({max(multiple, int(step) // multiple * multiple) for step in steps})
 
 
 def only_faster(
     shape: tuple[int, int], options: Sequence[Option], rows: Sequence[LatencyRow]
 ) -> list[Option]:
-    """The options of a layer whose very rank was measured to be faster than dense, and dense, with their times."""
+    """The options whose very rank was measured to be faster than dense, and dense, with their times."""
     own = [row for row in rows if row.shape == shape]
     faster = {row.rank: row.factored_s for row in own if row.verdict == "faster"}
     dense_s = float(np.median([row.dense_s for row in own])) if own else None
@@ -289,7 +292,7 @@ def table(
     device: str = "cpu",
     dtype: str = "float32",
     multiple: int | None = None,
-    rounds: int = 30,
+    rounds: int = 15,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[LatencyRow]:
     """Rows for each distinct shape at evenly spaced aligned ranks, see `measure`."""

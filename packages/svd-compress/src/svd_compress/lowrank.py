@@ -129,8 +129,8 @@ def low_rank_approx(
         Spectral error relative to $\sigma_1$: the smallest rank with
         $\sigma_{k+1} \le \mathrm{tol}\,\sigma_1$ is taken.
     accuracy
-        How far the spectral error may be from the best possible, relative to $\sigma_1$. With 0 the full SVD is
-        taken; with more, the cheapest method that reaches it, see `svd_compress.decompositions`.
+        How far the spectral error may be from the best possible, relative to $\sigma_1$. With 0 the full SVD
+        is taken; with more, the cheapest method that reaches it, see `svd_compress.decompositions`.
     method
         "full", "gram" or "randomized" (which needs `rank`), to name it yourself.
     seed

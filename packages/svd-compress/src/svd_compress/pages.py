@@ -1,4 +1,4 @@
-"""The report of a scan: figure, front, one line for each layer; HTML or Markdown, with the front as CSV beside it."""
+"""The report of a scan: figure, front, one line for each layer; the front as CSV beside it."""
 
 from __future__ import annotations
 
@@ -119,8 +119,8 @@ def scan_report(scan: Scan) -> Report:
         tables.append(Table(f"Latency for {scan.tokens} tokens", *latency_table(scan.latencies)))
     notes = [
         f"{len(factored)} of {len(scan.lines)} layers are worth a low rank; the others are left dense.",
-        f"{len(scan.points) - len(scan.front)} of {len(scan.points)} measured plans are beaten by another and "
-        "not shown.",
+        f"{len(scan.points) - len(scan.front)} of {len(scan.points)} measured plans are beaten by "
+        "another and not shown.",
     ]
     notes += [_beside(scan.points[-1].in_domain, scan.points[-1].other_domain, scan.points[-1].keep)]
     notes += [warning[0].upper() + warning[1:] + "." for warning in scan.warnings]
@@ -129,7 +129,8 @@ def scan_report(scan: Scan) -> Report:
 
 def _beside(own: Rise, other: Rise | None, keep: float) -> str:
     there = "" if other is None else f"; on another domain {other.before:.2f} -> {other.after:.2f}"
-    return f"Keeping {keep:.0%}: perplexity {own.before:.2f} -> {own.after:.2f} on text like the calibration{there}."
+    here = f"perplexity {own.before:.2f} -> {own.after:.2f} on text like the calibration"
+    return f"Keeping {keep:.0%}: {here}{there}."
 
 
 def latency_table(rows: Sequence[LatencyRow]) -> tuple[list[str], list[list[object]]]:
@@ -168,7 +169,7 @@ def latency_table(rows: Sequence[LatencyRow]) -> tuple[list[str], list[list[obje
 
 
 def figure(scan: Scan) -> Figure:
-    """Decay of every layer with its break-even rank; perplexity over size, and over latency where it is known."""
+    """Decay of every layer with its break-even rank; perplexity over size and, where known, latency."""
     timed = any(point.latency_s is not None for point in scan.points)
     drawn = blank_figure(14 if timed else 11, 4.6)
     axes = drawn.subplots(1, 3 if timed else 2)

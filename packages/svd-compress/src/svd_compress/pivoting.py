@@ -19,7 +19,7 @@ import torch
 
 @dataclass(frozen=True)
 class Pivoted:
-    """`right` (r, n) gives the outputs `pivots` (r,); `left` (m - r, r) of those gives all others, in order."""
+    """`right` (r, n) gives the outputs `pivots` (r,); `left` (m - r, r) of those the others, in order."""
 
     left: torch.Tensor
     right: torch.Tensor
@@ -50,7 +50,7 @@ def pivot(left: torch.Tensor, right: torch.Tensor) -> Pivoted:
     wide = left.double()
     m, r = wide.shape
     Q, T = torch.linalg.qr(wide)
-    LU, swaps = torch.linalg.lu_factor(Q)
+    _, swaps = torch.linalg.lu_factor(Q)
     order = _order(swaps, m)
     pivots = order[:r].sort().values
     A = Q[pivots]

@@ -12,6 +12,7 @@ import numpy as np
 
 from mfi_command import BadInput
 from svd_compress.allocation import Layout, Option, options
+from svd_compress.carrying import Carried
 from svd_compress.gradients import Moments, moments
 from svd_compress.matrices import Float64
 
@@ -27,7 +28,7 @@ FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
-class PreparedLayer:
+class PreparedLayer(Carried):
     """One layer ready to be cut at any rank.
 
     Attributes
@@ -49,7 +50,7 @@ class PreparedLayer:
 
 
 @dataclass(frozen=True)
-class LayerTask:
+class LayerTask(Carried):
     """All that factoring one layer needs, wherever that is done."""
 
     name: str
@@ -195,11 +196,16 @@ class _Tasks(Sequence[LayerTask]):
         name = self._names[index]
         return LayerTask(
             name,
-            self._layers[name].weight.detach(),
+            # float32 holds every 16-bit weight, and numpy knows no bfloat16.
+            _wide(self._layers[name].weight.detach()),
             self._seen.pop(name),
             self._judges.pop(name, None),
             self._keep,
         )
+
+
+def _wide(weight: torch.Tensor) -> torch.Tensor:
+    return weight if weight.element_size() >= 4 else weight.float()
 
 
 def prepare_layer(task: LayerTask) -> PreparedLayer:
@@ -212,10 +218,8 @@ def prepare_layer(task: LayerTask) -> PreparedLayer:
     torch.set_num_threads(1)
     try:
         factors = factor(task.weight, task.seen.inputs, task.seen.gradients, floor=FLOOR)
-        if task.judge is None:
-            losses = factors.tail().numpy() / 2
-        else:
-            losses = held_out_losses(factors, task.judge)
+        judge = task.judge
+        losses = factors.tail().numpy() / 2 if judge is None else held_out_losses(factors, judge)
     except (BadInput, ArithmeticError) as error:
         raise type(error)(f"layer {task.name}: {error}") from error
     finally:

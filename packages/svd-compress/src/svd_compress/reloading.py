@@ -34,8 +34,9 @@ def load_compressed(folder: str | Path, dtype: str = "float32") -> CausalLM:
     Returns
     -------
     CausalLM
-        On the CPU, in evaluation mode; its factored layers are of `svd_compress.factored`. Peak memory: the model
-        and one dense layer (for architectures that only transformers knows, a dense copy on disk besides).
+        On the CPU, in evaluation mode; its factored layers are of `svd_compress.factored`. Peak memory: the
+        model and one dense layer (for architectures that only transformers knows, a dense copy on disk
+        besides).
 
     Raises
     ------
@@ -90,10 +91,7 @@ class FoldedSource:
         for part in wanted:
             if f"{name}.{part}" not in self._stored:
                 raise BadInput(f"{self.folder} lacks the factor {name}.{part}; compress the model again")
-        parts = {
-            part: as_stored(self._stored[f"{name}.{part}"], f"{name}.{part}")  # type: ignore[arg-type]
-            for part in wanted
-        }
+        parts = {part: as_stored(self._stored[f"{name}.{part}"], f"{name}.{part}") for part in wanted}
         pair = Factors(parts["left"], parts["right"], parts.get("pivots"))
         self._check(name, pair, rank)
         if not all(bool(torch.isfinite(part).all()) for part in (pair.left, pair.right)):
@@ -105,7 +103,7 @@ class FoldedSource:
         if fits and pair.pivots is not None:
             out = len(pair.left) + pair.rank
             inside = bool(((pair.pivots >= 0) & (pair.pivots < out)).all())
-            fits = inside and len(pair.pivots.unique()) == pair.rank == len(pair.pivots)
+            fits = inside and len(set(pair.pivots.tolist())) == pair.rank == len(pair.pivots)
         if not fits:
             raise BadInput(
                 f"{self.folder}: the factors of {name} have shapes {tuple(pair.left.shape)} and "

@@ -44,7 +44,8 @@ def scan_model(
 
     Parameters
     ----------
-    model, calibration, evaluate, other_domain, layer, layout, context, calibration_tokens, evaluation_tokens, \
+    model, calibration, evaluate, other_domain, layer, layout, context, calibration_tokens, evaluation_tokens,
+    \
 device, executor, seed
         As for `compress`.
     keeps
@@ -52,8 +53,8 @@ device, executor, seed
     recommend
         The share whose plan is told layer by layer; the nearest measured one.
     faster_at
-        Tokens of a forward pass that latencies are measured for; only ranks measured to be faster than dense are
-        offered. 0 measures no latency and offers all.
+        Tokens of a forward pass that latencies are measured for; only ranks measured to be faster than dense
+        are offered. 0 measures no latency and offers all.
     measure_layers
         How many layers' rise is measured one at a time; the others' is predicted, with the interval that the
         measured ones give.

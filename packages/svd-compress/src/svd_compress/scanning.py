@@ -31,8 +31,8 @@ class Point:
     model_bytes
         Of all weights as they would be stored.
     latency_s
-        Of the selected layers together for the tokens of one forward pass, summed from the measured table; None
-        where nothing was measured.
+        Of the selected layers together for the tokens of one forward pass, summed from the measured table;
+        None where nothing was measured.
     in_domain, other_domain
         Perplexity before and after, and the rise.
     """
@@ -52,7 +52,7 @@ class Point:
 
 
 def pareto(points: Sequence[Point]) -> list[Point]:
-    """The points that no other is as good as in everything and better in something: bytes, latency, perplexity."""
+    """The points that no other equals or beats in bytes, latency and perplexity and beats in one."""
 
     def numbers(point: Point) -> tuple[float, ...]:
         return (float(point.model_bytes), point.latency_s or 0.0, point.in_domain.after)
@@ -137,8 +137,9 @@ def _latency(bench: Bench, plan: Plan, rows: Sequence[LatencyRow]) -> float | No
 class LayerLine:
     """What to do with one layer, and what that brings and costs.
 
-    `perplexity` is the rise by this layer alone with its interval; `measured` says whether it was measured on this
-    very layer or predicted, with the interval that the ratios of measured to predicted rise on others give.
+    `perplexity` is the rise by this layer alone with its interval; `measured` says whether it was measured on
+    this very layer or predicted, with the interval that the ratios of measured to predicted rise on others
+    give.
     """
 
     name: str
@@ -177,8 +178,8 @@ def layer_lines(
 ) -> list[LayerLine]:
     """One line for each layer: measured alone for up to `measure` of them, predicted for the rest.
 
-    The measured ones are spread evenly over the predictions. With k ratios of measured to predicted rise of the
-    loss, the next one lies between their least and greatest with probability (k - 1)/(k + 1).
+    The measured ones are spread evenly over the predictions. With k ratios of measured to predicted rise of
+    the loss, the next one lies between their least and greatest with probability (k - 1)/(k + 1).
     """
     from math import expm1
 

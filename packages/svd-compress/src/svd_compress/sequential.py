@@ -1,8 +1,8 @@
 r"""Factors fitted block by block to what they really get: the inputs that the compressed blocks before make.
 
 A layer that was factored for the inputs x of the dense model sees x' once the layers before it are factored
-too. Its best factors for x' come from the same solver with another target: with T = E[y x'^T] for the output y
-that the dense model has there and G' = E[x'x'^T],
+too. Its best factors for x' come from the same solver with another target: with T = E[y x'^T] for the output
+y that the dense model has there and G' = E[x'x'^T],
 
 $$E\|B^T(y - \hat W x')\|^2 = \|B^T(TG'^{-1} - \hat W)S'\|_F^2 + \text{const}, \qquad S'S'^T = G' .$$
 
@@ -13,6 +13,7 @@ learn their noise. For layers that add to the residual stream y also makes up fo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,8 @@ def refine(
     states of all windows and the moments of one step of one block.
     """
     dense, compressed = _streams(model, windows)
-    blocks = model.model.layers
+    decoder: Any = model.model
+    blocks = decoder.layers
     for number, block in enumerate(blocks):
         before = _reference(block, dense)
         for step in STEPS:
@@ -138,7 +140,7 @@ class _Reference:
     weights: dict[str, torch.Tensor]
 
 
-def _reference(block: nn.Module, stream: _Stream) -> _Reference:
+def _reference(block: Any, stream: _Stream) -> _Reference:
     parts = [part for step in STEPS for part in step]
     layers: dict[str, list[torch.Tensor]] = {part: [] for part in parts}
     middles: list[torch.Tensor] = []
@@ -170,7 +172,7 @@ class _StepMoments:
 
 
 def _moments(
-    block: nn.Module, compressed: _Stream, reference: _Reference, step: Sequence[str], residual: float
+    block: Any, compressed: _Stream, reference: _Reference, step: Sequence[str], residual: float
 ) -> _StepMoments:
     """G' = sum x'x'^T and, for each layer of the step, sum y x'^T."""
     inputs: list[torch.Tensor] = []
@@ -188,10 +190,8 @@ def _moments(
     try:
         for i, state in enumerate(compressed.states):
             with torch.inference_mode():
-                try:
+                with suppress(_Stop):
                     block(state, compressed.cos[: state.shape[1]], compressed.sin[: state.shape[1]])
-                except _Stop:
-                    pass
                 x = inputs.pop().flatten(0, -2).double()
                 lost = _lost(step[0], reference, i, state, middles, residual)
                 for part in step:

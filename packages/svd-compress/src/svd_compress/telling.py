@@ -82,7 +82,8 @@ def comparison_report(rows: list[MethodRow]) -> Report:
         fields={"rows": [row.to_dict() for row in rows]},
         tables=[Table("Perplexity by method at equal size", columns, table)],
         notes=[
-            f"Dense: {first.in_domain.before:.2f} in-domain, {first.other_domain.before:.2f} on the other domain."
+            f"Dense: {first.in_domain.before:.2f} in-domain, "
+            f"{first.other_domain.before:.2f} on the other domain."
         ],
     )
 

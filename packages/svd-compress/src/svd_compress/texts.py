@@ -78,10 +78,10 @@ def shared(calibration: str, evaluate: str) -> float:
 def fit_and_search(
     model: CausalLM, text: str, *, context: int, max_tokens: int
 ) -> tuple[list[Window], list[Window], list[Window]]:
-    """Windows that the factors are made from; every fourth one, that the search measures on; and all to train on.
+    """Windows for the factors; every fourth one, which the search measures on; all to train on.
 
-    Taken in turn through the text: a text is often several subjects one after the other. The windows to train on
-    are all whole ones of the text but those of the search.
+    Taken in turn through the text: a text is often several subjects one after the other. The windows to train
+    on are all whole ones of the text but those of the search.
 
     Raises
     ------

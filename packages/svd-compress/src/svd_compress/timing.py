@@ -73,7 +73,7 @@ def rounds_on_cuda(calls: Sequence[Sequence[Call]], *, rounds: int) -> Float64:
     import torch
 
     graphs = []
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     for group in calls:
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -87,7 +87,10 @@ def rounds_on_cuda(calls: Sequence[Sequence[Call]], *, rounds: int) -> Float64:
                 call()
         graphs.append(graph)
     out = np.empty((rounds, len(calls)))
-    first, second = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    first, second = (
+        torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        for _ in range(2)
+    )
     for graph in graphs:
         graph.replay()
     for i in range(rounds):
@@ -100,6 +103,6 @@ def rounds_on_cuda(calls: Sequence[Sequence[Call]], *, rounds: int) -> Float64:
     return out
 
 
-def copies(bytes_each: int, *, cache_bytes: int, times: float = 4.0, most: int = 64) -> int:
+def copies(bytes_each: int, *, cache_bytes: int, times: float = 3.0, most: int = 24) -> int:
     """How many sets of weights make a group several times as large as the cache; 3 at least."""
     return max(3, min(most, math.ceil(times * cache_bytes / max(bytes_each, 1))))

@@ -1,6 +1,7 @@
 """Load a folder that `svd-compress compress` wrote into a stock transformers model.
 
-Needs torch, transformers and safetensors, nothing else: this file may be copied. No code of the checkpoint runs.
+Needs torch, transformers and safetensors, nothing else: this file may be copied. No code of the checkpoint
+runs.
 """
 
 import json
@@ -14,18 +15,19 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 
 class LowRank(nn.Module):
-    """`right` gives the rows `pivots` of the output, `left` times those the others; all rows without pivots."""
+    """`right` gives the outputs `pivots`, `left` times those the others; all without pivots."""
 
-    def __init__(self, old, rank, pivoted):
+    def __init__(self, old: nn.Linear, rank: int, pivoted: bool) -> None:
         super().__init__()
         m, n = old.weight.shape
         self.left = nn.Parameter(torch.empty(m - rank if pivoted else m, rank), requires_grad=False)
         self.right = nn.Parameter(torch.empty(rank, n), requires_grad=False)
         self.bias = old.bias
         if pivoted:
+            self.pivots: torch.Tensor
             self.register_buffer("pivots", torch.empty(rank, dtype=torch.int32))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = linear(x, self.right)
         y = linear(h, self.left)
         if hasattr(self, "pivots"):
@@ -37,7 +39,7 @@ class LowRank(nn.Module):
         return y if self.bias is None else y + self.bias
 
 
-def load_factored(folder, dtype=torch.float32):
+def load_factored(folder: str | Path, dtype: torch.dtype = torch.float32) -> nn.Module:
     """The model, in evaluation mode; raises if a tensor is missing, left over or of another shape."""
     folder = Path(folder)
     manifest = json.loads((folder / "svd_compress.json").read_text())

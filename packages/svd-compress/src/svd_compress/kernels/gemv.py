@@ -1,9 +1,9 @@
-r"""One token through a factored layer in one launch: y = L (R x).
+r"""One token through a factored layer: y = L (R x), the second product begun before the first has ended.
 
-Two library calls start two kernels, and the second waits idle for the first to drain. Here every
-multiprocessor computes its share of the r inner values, asks for its rows of L while it waits for the others,
-and goes on when all inner values are there. The launch is cooperative: all programs run at once, or the wait
-would never end.
+Two library calls wait for each other: the second one's first bytes are asked for when the last program of the
+first has gone, and with a few megabytes of weights that pause is longer than the reading. Here the second kernel
+is launched as a programmatic dependent of the first (compute capability 9.0 and later): its programs start beside
+those of the first, ask for their rows of L, and wait for the inner values only then.
 """
 
 from __future__ import annotations
@@ -14,91 +14,68 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+
+HOPPER = (9, 0)
 
 
 @triton.jit
-def _wait_for_all(counter, programs):
-    # Everything this program wrote is visible before its arrival is.
-    tl.debug_barrier()
-    tl.atomic_add(counter, 1, sem="release", scope="gpu")
-    while tl.atomic_add(counter, 0, sem="acquire", scope="gpu") < programs:
-        pass
-    tl.debug_barrier()
-
-
-@triton.jit
-def _leave(counter, programs):
-    # The last program to leave sets the counters back for the next launch.
-    if tl.atomic_add(counter + 1, 1, sem="acq_rel", scope="gpu") == programs - 1:
-        tl.atomic_xchg(counter, 0, sem="release", scope="gpu")
-        tl.atomic_xchg(counter + 1, 0, sem="release", scope="gpu")
-
-
-@triton.jit
-def _lowrank_gemv(
-    x_ptr, right_ptr, left_ptr, inner_ptr, y_ptr, pivots_ptr, rest_ptr, counter_ptr,
-    n, r, rows_left, programs,
-    ROWS_1: tl.constexpr, BLOCK_N: tl.constexpr, ROWS_2: tl.constexpr, BLOCK_R: tl.constexpr,
-    PIVOTED: tl.constexpr,
+def _inner(
+    x_ptr, right_ptr, inner_ptr, y_ptr, pivots_ptr, n, r,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, PIVOTED: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    pid = tl.program_id(0)
-    # The first rows of L are asked for before anything else: they arrive while R is read.
-    inside = tl.arange(0, BLOCK_R)
-    rows_2 = pid * ROWS_2 + tl.arange(0, ROWS_2)
-    mask_2 = (rows_2 < rows_left)[:, None] & (inside < r)[None, :]
-    tile_2 = tl.load(left_ptr + rows_2[:, None].to(tl.int64) * r + inside[None, :], mask=mask_2, other=0.0)
-    # Part 1: inner = R x, rows shared out in blocks of ROWS_1.
-    for first in range(pid * ROWS_1, r, programs * ROWS_1):
-        rows = first + tl.arange(0, ROWS_1)
-        sums = tl.zeros((ROWS_1,), tl.float32)
-        for k in range(0, n, BLOCK_N):
-            columns = k + tl.arange(0, BLOCK_N)
-            x = tl.load(x_ptr + columns, mask=columns < n, other=0.0).to(tl.float32)
-            mask = (rows < r)[:, None] & (columns < n)[None, :]
-            tile = tl.load(
-                right_ptr + rows[:, None].to(tl.int64) * n + columns[None, :], mask=mask, other=0.0
-            )
-            sums += tl.sum(tile.to(tl.float32) * x[None, :], 1)
-        tl.store(inner_ptr + rows, sums, mask=rows < r)
-        if PIVOTED:
-            places = tl.load(pivots_ptr + rows, mask=rows < r, other=0)
-            tl.store(y_ptr + places, sums.to(y_ptr.dtype.element_ty), mask=rows < r)
-    _wait_for_all(counter_ptr, programs)
-    # Part 2: y = L inner.
-    values = tl.load(inner_ptr + inside, mask=inside < r, other=0.0, cache_modifier=".cg")
-    y = tl.sum(tile_2.to(tl.float32) * values[None, :], 1)
-    places = tl.load(rest_ptr + rows_2, mask=rows_2 < rows_left, other=0) if PIVOTED else rows_2
-    tl.store(y_ptr + places, y.to(y_ptr.dtype.element_ty), mask=rows_2 < rows_left)
-    for first in range((pid + programs) * ROWS_2, rows_left, programs * ROWS_2):
-        rows = first + tl.arange(0, ROWS_2)
-        mask = (rows < rows_left)[:, None] & (inside < r)[None, :]
-        tile = tl.load(left_ptr + rows[:, None].to(tl.int64) * r + inside[None, :], mask=mask, other=0.0)
-        y = tl.sum(tile.to(tl.float32) * values[None, :], 1)
-        places = tl.load(rest_ptr + rows, mask=rows < rows_left, other=0) if PIVOTED else rows
-        tl.store(y_ptr + places, y.to(y_ptr.dtype.element_ty), mask=rows < rows_left)
-    _leave(counter_ptr, programs)
+    """inner = R x; the values of a pivoted layer are outputs at the same time."""
+    if OVERLAP:
+        gdc_launch_dependents()
+    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    sums = tl.zeros((ROWS,), tl.float32)
+    for k in range(0, n, BLOCK):
+        columns = k + tl.arange(0, BLOCK)
+        x = tl.load(x_ptr + columns, mask=columns < n, other=0.0).to(tl.float32)
+        mask = (rows < r)[:, None] & (columns < n)[None, :]
+        tile = tl.load(right_ptr + rows[:, None].to(tl.int64) * n + columns[None, :], mask=mask, other=0.0)
+        sums += tl.sum(tile.to(tl.float32) * x[None, :], 1)
+    tl.store(inner_ptr + rows, sums, mask=rows < r)
+    if PIVOTED:
+        places = tl.load(pivots_ptr + rows, mask=rows < r, other=0)
+        tl.store(y_ptr + places, sums.to(y_ptr.dtype.element_ty), mask=rows < r)
+
+
+@triton.jit
+def _outer(
+    inner_ptr, left_ptr, y_ptr, rest_ptr, m, r,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, PIVOTED: tl.constexpr, OVERLAP: tl.constexpr,
+):  # fmt: skip
+    """y = L inner, the first block of L on its way before inner is waited for."""
+    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    columns = tl.arange(0, BLOCK)
+    places = tl.load(rest_ptr + rows, mask=rows < m, other=0) if PIVOTED else rows
+    mask = (rows < m)[:, None] & (columns < r)[None, :]
+    tile = tl.load(left_ptr + rows[:, None].to(tl.int64) * r + columns[None, :], mask=mask, other=0.0)
+    if OVERLAP:
+        gdc_wait()
+    # Not through the first-level cache, which may hold the values of the call before.
+    values = tl.load(inner_ptr + columns, mask=columns < r, other=0.0, cache_modifier=".cg")
+    sums = tl.sum(tile.to(tl.float32) * values[None, :], 1)
+    for k in range(BLOCK, r, BLOCK):
+        columns = k + tl.arange(0, BLOCK)
+        mask = (rows < m)[:, None] & (columns < r)[None, :]
+        tile = tl.load(left_ptr + rows[:, None].to(tl.int64) * r + columns[None, :], mask=mask, other=0.0)
+        values = tl.load(inner_ptr + columns, mask=columns < r, other=0.0, cache_modifier=".cg")
+        sums += tl.sum(tile.to(tl.float32) * values[None, :], 1)
+    tl.store(y_ptr + places, sums.to(y_ptr.dtype.element_ty), mask=rows < m)
 
 
 @dataclass(frozen=True)
 class Launch:
-    """How the work is cut: rows of R and columns at a time, rows of L at a time, programs on each multiprocessor."""
+    """How the two products are cut: rows and columns at a time, and warps of a program."""
 
-    rows_1: int
-    block_n: int
-    rows_2: int
-    per_sm: int = 1
-    warps: int = 8
-
-
-def default_launch(m_left: int, n: int, r: int, programs: int) -> Launch:
-    """Tiles that keep as many bytes on their way as the registers of a program hold."""
-    block_r = triton.next_power_of_2(r)
-    share_1, share_2 = (triton.next_power_of_2(-(-rows // programs)) for rows in (r, m_left))
-    return Launch(
-        rows_1=min(8, share_1),
-        block_n=min(1024, triton.next_power_of_2(n)),
-        rows_2=max(1, min(share_2, 32768 // block_r)),
-    )
+    rows_1: int = 2
+    block_1: int = 4096
+    warps_1: int = 4
+    rows_2: int = 8
+    block_2: int = 4096
+    warps_2: int = 8
 
 
 class LowRankGemv:
@@ -110,10 +87,14 @@ class LowRankGemv:
         (m, r) and (r, n), contiguous, on one GPU; or the pivoted form with (m - r, r).
     pivots, rest
         int32 rows of y that `right` gives and that `left` gives; None for two full factors.
+    launch
+        How the work is cut.
+    overlap
+        Start the second kernel beside the first; by default where the device can.
 
     Notes
     -----
-    One object must not run on two streams at once: they would share the counters.
+    One object must not run on two streams at once: they would share the inner values.
     """
 
     def __init__(
@@ -124,34 +105,34 @@ class LowRankGemv:
         pivots: torch.Tensor | None = None,
         rest: torch.Tensor | None = None,
         launch: Launch | None = None,
+        overlap: bool | None = None,
     ) -> None:
-        self.left, self.right, self.pivots, self.rest = left, right, pivots, rest
-        r, self.n = right.shape
-        self.r = r
-        self.m = len(left) + (r if pivots is not None else 0)
-        on_gpu = left.is_cuda
-        units = torch.cuda.get_device_properties(left.device).multi_processor_count if on_gpu else 1
-        self.launch = launch or default_launch(len(left), self.n, r, units)
-        self.programs = units * self.launch.per_sm if on_gpu else 1
-        self.blocks = {
-            "ROWS_1": self.launch.rows_1,
-            "BLOCK_N": self.launch.block_n,
-            "ROWS_2": self.launch.rows_2,
-            "BLOCK_R": triton.next_power_of_2(r),
-        }
-        self.inner = torch.empty(r, dtype=torch.float32, device=left.device)
-        self.counters = torch.zeros(2, dtype=torch.int32, device=left.device)
-        self._options: dict[str, Any] = {"launch_cooperative_grid": True} if on_gpu else {}
+        self.left, self.right = left, right
+        self.r, self.n = right.shape
+        self.m = len(left) + (self.r if pivots is not None else 0)
+        self.launch = launch or Launch()
+        self.inner = torch.empty(self.r, dtype=torch.float32, device=left.device)
+        self.pivoted = pivots is not None
+        self.pivots = self.inner if pivots is None else pivots
+        self.rest = self.inner if rest is None else rest
+        able = left.is_cuda and torch.cuda.get_device_capability(left.device) >= HOPPER
+        self.overlap = able if overlap is None else overlap and able
+        self._dependent: dict[str, Any] = {"launch_pdl": True} if self.overlap else {}
 
     def __call__(self, x: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
         """(n,) to (m,); `y` is written if given."""
         if y is None:
             y = x.new_empty(self.m)
-        _lowrank_gemv[(self.programs,)](
-            x, self.right, self.left, self.inner, y,
-            self.inner if self.pivots is None else self.pivots,
-            self.inner if self.rest is None else self.rest,
-            self.counters, self.n, self.r, len(self.left), self.programs,
-            **self.blocks, PIVOTED=self.pivots is not None, num_warps=self.launch.warps, **self._options,
+        cut = self.launch
+        _inner[(triton.cdiv(self.r, cut.rows_1),)](
+            x, self.right, self.inner, y, self.pivots, self.n, self.r,
+            ROWS=cut.rows_1, BLOCK=min(cut.block_1, triton.next_power_of_2(self.n)),
+            PIVOTED=self.pivoted, OVERLAP=self.overlap, num_warps=cut.warps_1,
         )  # fmt: skip
+        if len(self.left):
+            _outer[(triton.cdiv(len(self.left), cut.rows_2),)](
+                self.inner, self.left, y, self.rest, len(self.left), self.r,
+                ROWS=cut.rows_2, BLOCK=min(cut.block_2, triton.next_power_of_2(self.r)),
+                PIVOTED=self.pivoted, OVERLAP=self.overlap, num_warps=cut.warps_2, **self._dependent,
+            )  # fmt: skip
         return y
