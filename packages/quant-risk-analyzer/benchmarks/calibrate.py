@@ -34,6 +34,7 @@ def split(models: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict
         dict.fromkeys(model["family"] for model in models if "recipe" in model and learned(model))
     )
     fitting = set(families[::2])
+    models = [model for model in models if "own samples" in model["layers"][0]["scores"]]  # no encoders
     fit = [model for model in models if "recipe" in model and learned(model) and model["family"] in fitting]
     judge = [model for model in models if learned(model) and model not in fit]
     # One model that learned for longer: its layers are further from the estimates than the zoo's.

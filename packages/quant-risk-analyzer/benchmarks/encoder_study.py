@@ -10,6 +10,7 @@ form of rank_study.py's.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import peers
 import torch
 from rank_study import FORMATS, _write
 
-LENGTH, TEXTS, JUDGED, BANK = 32, 32, 64, 256
+LENGTH, TEXTS, RANDOM, JUDGED, BANK, PROBES = 32, 32, 96, 64, 256, 8
 TEMPERATURE = 0.05  # of the contrastive loss of all-MiniLM
 
 
@@ -73,8 +74,8 @@ def damages(
     return found
 
 
-def studied(folder: Path) -> dict[str, Any]:
-    """Truth and scores."""
+def studied(folder: Path, known: dict[str, Any] | None) -> dict[str, Any]:
+    """Truth and scores; the truth is taken from an earlier run where one is given."""
     import tokenizers
     import transformers
 
@@ -96,20 +97,26 @@ def studied(folder: Path) -> dict[str, Any]:
     errors = {name: errors_of(site.weight, kinds, "channel") for name, site in sites.items()}
     scores: dict[str, dict[str, list[float]]] = {}
     inputs = {
-        "random tokens": random_windows(model.vocab_size, windows=128, length=LENGTH, seed=0),
+        "random tokens": random_windows(model.vocab_size, windows=RANDOM, length=LENGTH, seed=0),
         "text": sentences(tokenizer, reference_text("calibration"), TEXTS),
     }
     timing = {}
     for label, ids in inputs.items():
         started = time.perf_counter()
-        products = score_products(model, ids, errors.__getitem__, sites, probes=4)
+        products = score_products(model, ids, errors.__getitem__, sites, probes=PROBES)
         timing[label] = time.perf_counter() - started
         for name, found in products.items():
             scores.setdefault(name, {})[label] = ((found.scores**2).mean((1, 2)) / 2).tolist()
     for name, site in sites.items():
         int8 = errors_of(site.weight, [format_named("int8")], "channel")[0]
         scores[name] |= peers.weight_scores(site, errors[name], int8)
-    truth = damages(model, sentences(tokenizer, reference_text("in-domain"), JUDGED), sites, kinds)
+    if known is not None:
+        truth = {
+            layer["name"]: {kind: (layer["kl"][kind], layer["kl_stderr"][kind]) for kind in FORMATS}
+            for layer in known["layers"]
+        }
+    else:
+        truth = damages(model, sentences(tokenizer, reference_text("in-domain"), JUDGED), sites, kinds)
     return {
         "formats": list(FORMATS),
         "loss": None,
@@ -136,9 +143,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("output", type=Path)
+    parser.add_argument("--truth", type=Path, help="File of an earlier run: measure nothing again.")
     options = parser.parse_args()
     name = "all-MiniLM-L6-v2"
-    _write({"model": name, "family": name, **studied(options.folder)}, options.output / f"{name}.json", "cpu")
+    known = json.loads(options.truth.read_text(encoding="utf-8")) if options.truth else None
+    _write(
+        {"model": name, "family": name, **studied(options.folder, known)},
+        options.output / f"{name}.json",
+        "cpu",
+    )
 
 
 if __name__ == "__main__":

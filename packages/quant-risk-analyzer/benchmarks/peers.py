@@ -28,7 +28,8 @@ def weight_scores(site: Site, errors: torch.Tensor, int8_error: torch.Tensor) ->
 
     `errors` is (formats, out, in); the answer has one number for each format.
     """
-    weight = site.weight.float()
+    # On the CPU: the spectra of small matrices are slow on a GPU that others use.
+    weight, errors = site.weight.float().cpu(), errors.cpu()
     values, norm = spectrum(weight), float(torch.linalg.vector_norm(weight))
     lost = torch.linalg.vector_norm(errors, dim=(1, 2))
     constant = {

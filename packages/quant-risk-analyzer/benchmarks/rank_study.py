@@ -115,8 +115,6 @@ def _sampled(model: Any, sites: Any, errors: Any, texts: torch.Tensor, seeds: in
                 model, ids.to(texts.device), errors.__getitem__, sites, probes=probes, seed=seed
             )
             yield label, seed, {name: each.scores**2 / (2 * length) for name, each in found.items()}
-            tokenwise = {name: each.tokenwise / (2 * length) for name, each in found.items()}
-            yield f"{label}, tokens apart", seed, tokenwise
 
 
 def _spread(samples: np.ndarray[Any, Any]) -> list[float]:

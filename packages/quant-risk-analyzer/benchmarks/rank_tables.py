@@ -87,7 +87,9 @@ def tables(models: list[dict[str, Any]]) -> dict[str, Any]:
     for group, members in groups(models).items():
         if not members:
             continue
-        scores = [*members[0]["layers"][0]["scores"], ROLE_TABLE]
+        every = [set(model["layers"][0]["scores"]) for model in members]
+        common = set.intersection(*every)
+        scores = [name for name in members[0]["layers"][0]["scores"] if name in common] + [ROLE_TABLE]
         found[group] = {
             kind: {
                 score: {name: interval(values) for name, values in agreements(members, score, kind).items()}
@@ -114,7 +116,8 @@ def main() -> None:
                     for each in scores[score].values()
                 ]
                 print(f"  {score:48s} {'   '.join(cells)}")
-    about = {key: models[0][key] for key in ("device", "torch", "date")}
+    first = next(model for model in models if "recipe" in model)
+    about = {key: first[key] for key in ("device", "torch", "date")}
     listed = [
         {
             "model": model["model"],

@@ -41,8 +41,6 @@ class Products:
     ----------
     scores
         `sum_t g_t . E x_t` by perturbation, sequence and probe: (perturbations, sequences, probes).
-    tokenwise
-        `sum_t (g_t . E x_t)^2`, the same shape: the square of the sum without what pairs of tokens add.
     channels
         The same sum by output channel, squared, averaged over the sequences: (perturbations, out).
     inputs
@@ -50,7 +48,6 @@ class Products:
     """
 
     scores: np.ndarray[Any, Any]
-    tokenwise: np.ndarray[Any, Any]
     channels: np.ndarray[Any, Any]
     inputs: np.ndarray[Any, Any]
 
@@ -172,7 +169,6 @@ def _products(site: Site, runs: Sequence[Run], error: torch.Tensor, probes: int)
 
     count, sequences, where = error.shape[0], runs[0].input.shape[0], error.device
     scores = torch.zeros((count, sequences, probes), dtype=torch.float64, device=where)
-    tokenwise = torch.zeros_like(scores)
     by_channel = torch.zeros((count, sequences, error.shape[1]), dtype=torch.float64, device=where)
     squares = torch.zeros(error.shape[2], dtype=torch.float64, device=where)
     positions = 0
@@ -188,14 +184,11 @@ def _products(site: Site, runs: Sequence[Run], error: torch.Tensor, probes: int)
                 continue
             own = site.part(_by_window(gradient, sequences))
             for index in range(count):
-                tokens = torch.linalg.vecdot(moved[index], own).double()
-                scores[index, :, probe] += tokens.sum(1)
-                tokenwise[index, :, probe] += (tokens**2).sum(1)
+                scores[index, :, probe] += torch.linalg.vecdot(moved[index], own).double().sum(1)
             if probe == 0:
                 by_channel += (moved * own).sum(2)
     return Products(
         scores.cpu().numpy(),
-        tokenwise.cpu().numpy(),
         (by_channel**2).mean(1).cpu().numpy(),
         (squares / positions).cpu().numpy(),
     )
@@ -210,7 +203,6 @@ def _joined(parts: list[Products]) -> Products:
     weights = np.array([part.scores.shape[1] for part in parts], dtype=float)
     return Products(
         scores=np.concatenate([part.scores for part in parts], axis=1),
-        tokenwise=np.concatenate([part.tokenwise for part in parts], axis=1),
         channels=np.average([part.channels for part in parts], axis=0, weights=weights),
         inputs=np.average([part.inputs for part in parts], axis=0, weights=weights),
     )
