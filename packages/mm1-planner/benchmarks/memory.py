@@ -39,9 +39,8 @@ def main() -> None:
     print(f"peak memory {peak_mib():.0f} MiB, before the run {before:.0f} MiB")
     for metric in ("mean_wait_s", "p99_wait_s", "p999_wait_s"):
         low, high = run.estimates[metric].interval()
-        print(
-            f"{metric} {run.estimates[metric].value:.6g} [{low:.6g}, {high:.6g}], exact {getattr(exact, metric):.6g}"
-        )
+        found = f"{run.estimates[metric].value:.6g} [{low:.6g}, {high:.6g}]"
+        print(f"{metric} {found}, exact {getattr(exact, metric):.6g}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Customers a second: the compiled engine beside simpy, and Ciw where it is installed, taken in turns.
+"""Customers a second: the compiled engine beside simpy, and Ciw and cimba where installed, taken in turns.
 
     python packages/mm1-planner/benchmarks/speed.py
-    uv run --with ciw python packages/mm1-planner/benchmarks/speed.py --output speed.json
+    uv run --with ciw --with cimba python packages/mm1-planner/benchmarks/speed.py --output speed.json
 
-M/M/1 and M/M/16 at a load of 0.8 on the same draws (Ciw draws its own). A round times each engine once; the
+M/M/1 and M/M/16 at a load of 0.8 on the same draws (Ciw and cimba draw their own, which counts for them; so
+does the run of `stream`, the streamed engine with its draws and its counting). A round times each engine once; the
 result is the median ratio over the rounds, with its smallest and largest.
 """
 
@@ -20,11 +21,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mm1_planner import draw, parse_service
+from mm1_planner import draw, parse_service, simulate
 from mm1_planner.engine.fast import simulate_fast
 from mm1_planner.engine.reference import simulate_with_simpy
 
 FAST, SLOW = 2_000_000, 20_000
+STREAMED = 20_000_041
 LOAD = 0.8
 
 
@@ -38,6 +40,46 @@ def ciw_run(servers: int, customers: int) -> None:
         number_of_servers=[servers],
     )
     ciw.Simulation(network).simulate_until_max_customers(customers, method="Finish")
+
+
+def cimba_model(servers: int) -> type:
+    import cimba
+    from cimba import inputs
+
+    class Queue(cimba.Model):
+        interarrival: cimba.Input[float] = inputs.dist.exponential(mean=1 / (LOAD * servers))
+        service_time: cimba.Input[float] = inputs.dist.exponential(mean=1)
+        queue: cimba.Container
+        mean_queue: cimba.Output[float]
+
+        @cimba.process
+        def arrivals(self):
+            while True:
+                cimba.hold(self.interarrival.next())
+                self.queue.put(1)
+
+        @cimba.process(copies=servers)
+        def server(self):
+            while True:
+                self.queue.get(1)
+                cimba.hold(self.service_time.next())
+
+        @cimba.on_end
+        def measure(self):
+            self.mean_queue = self.queue.mean_level()
+
+    return Queue
+
+
+def cimba_run(model: type, servers: int, customers: int) -> None:
+    import cimba
+
+    window = cimba.Window(warmup=0, duration=customers / (LOAD * servers))
+    cimba.Experiment(model(), replications=1, window=window, seed=1).run()
+
+
+def stream(servers: int, customers: int) -> None:
+    simulate(arrival_rate_per_s=LOAD * servers, service="exp:1", servers=servers, customers=customers)
 
 
 def per_second(function: Callable[[], object], customers: int) -> float:
@@ -54,6 +96,12 @@ def compare(servers: int, rounds: int) -> dict[str, object]:
     }
     if importlib.util.find_spec("ciw"):
         engines["ciw"] = (lambda: ciw_run(servers, SLOW), SLOW)
+    engines["stream"] = (lambda: stream(servers, STREAMED), STREAMED)
+    stream(servers, STREAMED)
+    if importlib.util.find_spec("cimba"):
+        model = cimba_model(servers)
+        cimba_run(model, servers, 1000)
+        engines["cimba"] = (lambda: cimba_run(model, servers, FAST // 4), FAST // 4)
     simulate_fast(gaps[:10], services[:10], servers)
     speeds: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(rounds):
@@ -75,7 +123,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--output", type=Path, help="JSON file for the result")
     arguments = parser.parse_args()
-    names = [name for name in ("numba", "numpy", "simpy", "ciw") if importlib.util.find_spec(name)]
+    names = [name for name in ("numba", "numpy", "simpy", "ciw", "cimba") if importlib.util.find_spec(name)]
     result = {
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "processor": platform.processor() or platform.machine(),

@@ -39,10 +39,10 @@ def assert_agrees(run, answer) -> None:
 
 def test_priorities_meet_their_formula() -> None:
     classes = [PriorityClass(0.2, Gamma(1.0, 1.5)), PriorityClass(0.4, Exponential(1.0))]
-    for number, run in enumerate(simulate_priorities(classes, customers=1_000_000, seed=3)):
+    for number, run in enumerate(simulate_priorities(classes, customers=300_000, seed=3)):
         assert_agrees(run, Priority(classes).answer(number))
     several = [PriorityClass(2.0, Exponential(1.0)), PriorityClass(1.4, Exponential(1.0))]
-    for number, run in enumerate(simulate_priorities(several, servers=4, customers=1_000_000, seed=4)):
+    for number, run in enumerate(simulate_priorities(several, servers=4, customers=300_000, seed=4)):
         assert_agrees(run, Priority(several, 4).answer(number))
 
 
@@ -50,7 +50,7 @@ def test_sharing_meets_its_formula() -> None:
     speeds = [1.0, 0.7, 0.5]
     for limited in (False, True):
         run = simulate_shared(
-            arrival_rate_per_s=1.1, work=1.0, speeds=speeds, limited=limited, customers=1_000_000, seed=5
+            arrival_rate_per_s=1.1, work=1.0, speeds=speeds, limited=limited, customers=300_000, seed=5
         )
         assert_agrees(run, Sharing(1.1, 1.0, speeds, limited=limited).answer())
 
@@ -58,7 +58,7 @@ def test_sharing_meets_its_formula() -> None:
 @pytest.mark.parametrize("law", [Constant(1.0), Gamma(1.0, 1.6), Exponential(1.0)])
 def test_processor_sharing_of_any_law(law) -> None:
     queue = MG1PS(0.7, law)
-    run = simulate_shared(arrival_rate_per_s=0.7, work=law, speeds=[1.0], customers=1_000_000, seed=6)
+    run = simulate_shared(arrival_rate_per_s=0.7, work=law, speeds=[1.0], customers=300_000, seed=6)
     low, high = run.estimates["mean_sojourn_s"].interval(CONFIDENCE)
     assert low <= queue.mean_sojourn_s <= high
     low, high = run.estimates["p99_sojourn_s"].interval(CONFIDENCE)
@@ -74,7 +74,7 @@ def test_two_conditional_moments_come_close_to_the_exact_percentiles() -> None:
 
 def test_batches_meet_their_formula() -> None:
     run = simulate_batches(
-        arrival_rate_per_s=1.0, fixed_s=2.0, each_s=0.3, largest=8, customers=1_000_000, seed=7
+        arrival_rate_per_s=1.0, fixed_s=2.0, each_s=0.3, largest=8, customers=300_000, seed=7
     )
     assert_agrees(run, Batching(1.0, 2.0, 0.3, 8).answer())
 

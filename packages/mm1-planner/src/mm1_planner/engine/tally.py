@@ -17,7 +17,8 @@ class Histogram:
     """Counts of each batch by size, and the smallest and largest time of each bin over the run.
 
     The bins are 0.8 % wide and their ends are times that occurred, so an atom keeps its exact value; between
-    the ends a bin is taken as uniform, which blurs an atom by up to 0.8 % where other times fall into its bin.
+    the ends a bin is taken as uniform, which blurs an atom by up to 0.8 % where other times
+    fall into its bin.
 
     Parameters
     ----------

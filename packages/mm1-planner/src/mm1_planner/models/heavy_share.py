@@ -12,8 +12,8 @@ def heavy_share(load: float, servers: int) -> float:
     r"""Where M/D/c stands between light traffic (0) and heavy traffic (1), by its mean wait over M/M/c's.
 
     In light traffic that ratio is $c/(c+1)$, the chance that of c+1 uniform residual lives the arrival's is
-    not the shortest; in heavy traffic it is 1/2. Other laws are taken to be as far on their own way. 1 for one
-    server, where both limits are one.
+    not the shortest; in heavy traffic it is 1/2. Other laws are taken to be as far on their own way. 1 for
+    one server, where both limits are one.
     """
     if servers < 2 or load >= _FULL:
         return 1.0
