@@ -76,7 +76,7 @@ class Scan:
 FRONT_COLUMNS = (
     "kept",
     "model bytes",
-    "layers' latency (us)",
+    "layers' latency (ms)",
     "perplexity",
     "rise",
     "rise low",
@@ -93,7 +93,7 @@ def front_rows(points: Sequence[Point]) -> list[list[object]]:
         [
             point.keep,
             point.model_bytes,
-            None if point.latency_s is None else point.latency_s * 1e6,
+            None if point.latency_s is None else point.latency_s * 1e3,
             point.in_domain.after,
             point.in_domain.rise,
             point.in_domain.low,

@@ -150,3 +150,77 @@ def perplexity_rise() -> Outcome:
         f"their parameters down {1 - result.kept_compressed_layers:.1%}, those of all linear layers down "
         f"{1 - result.kept:.1%}, the model's down {1 - result.kept_model:.1%}",
     )
+
+
+@check(
+    "w03-latency",
+    title="A factored layer against the dense one at the rank where theory says it pays, measured here",
+    bound="the whole 95 % interval of the speed-up above 1; median within 25 % of the roofline's prediction",
+    unit="speed-up",
+)
+def factored_latency() -> Outcome:
+    """Half the break-even rank, enough tokens that arithmetic limits both; a GPU where there is one.
+
+    The prediction is the roofline's, with the rate of the dense product and the bandwidth of a copy measured on
+    the same machine. Other work on the machine may spoil a measurement, so it is made three times at most.
+    """
+    import torch
+
+    from svd_compress import break_even_rank
+    from svd_compress.latency import measure
+
+    on_gpu = torch.cuda.is_available()
+    side, tokens = (4096, 2048) if on_gpu else (1024, 256)
+    device, dtype = ("cuda", "bfloat16") if on_gpu else ("cpu", "float32")
+    shape, rank = (side, side), break_even_rank(side, side) // 2
+    bandwidth = _copy_bytes_per_s(device)
+    for _ in range(3):
+        (row,) = measure(shape, [rank], tokens, layout="two", device=device, dtype=dtype, rounds=15)
+        predicted = _predicted(shape, rank, tokens, row.dense_s, bandwidth, 2 if on_gpu else 4)
+        near = abs(row.speed_up.median / predicted - 1) <= 0.25
+        if row.verdict == "faster" and near:
+            break
+    return Outcome(
+        measured=row.speed_up.median,
+        passed=row.verdict == "faster" and near,
+        detail=f"{side}x{side} at rank {rank}, {tokens} tokens on {row.device}: {row.dense_s * 1e3:.3g} ms dense, "
+        f"{row.factored_s * 1e3:.3g} ms factored, {row.speed_up.low:.2f} to {row.speed_up.high:.2f}; "
+        f"the roofline says {predicted:.2f}",
+    )
+
+
+def _copy_bytes_per_s(device: str) -> float:
+    import time
+
+    import torch
+
+    source = torch.ones(1 << 24, device=device)
+    target = torch.empty_like(source)
+    times = []
+    for _ in range(7):
+        if device == "cuda":
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        target.copy_(source)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return 2 * source.nbytes / sorted(times)[3]
+
+
+def _predicted(
+    shape: tuple[int, int], rank: int, tokens: int, dense_s: float, bandwidth: float, itemsize: int
+) -> float:
+    """Dense time over the two products' times, each at what the roofline lets it reach."""
+    from roofline import Device, attainable
+
+    def product(m: int, n: int) -> tuple[float, float]:
+        return 2.0 * tokens * m * n, float(itemsize * (m * n + tokens * (m + n)))
+
+    (m, n), peak = shape, product(*shape)[0] / dense_s
+    here = Device(name="here", peaks_flop_per_s={"fp32": peak}, bandwidth_bytes_per_s=bandwidth)
+    seconds = sum(
+        flop / attainable(here, flop / moved, dtype="fp32")
+        for flop, moved in (product(rank, n), product(m, rank))
+    )
+    return dense_s / seconds
