@@ -3,8 +3,8 @@
     python packages/mm1-planner/benchmarks/speed.py
     uv run --with ciw --with cimba python packages/mm1-planner/benchmarks/speed.py --output speed.json
 
-M/M/1 and M/M/16 at a load of 0.8 on the same draws (Ciw and cimba draw their own, which counts for them; so
-does the run of `stream`, the streamed engine with its draws and its counting). A round times each engine once; the
+M/M/1 and M/M/16 at a load of 0.8 on the same draws (Ciw and cimba draw their own, and so does
+`stream`, the streamed engine with its counting). A round times each engine once; the
 result is the median ratio over the rounds, with its smallest and largest.
 """
 
@@ -42,42 +42,6 @@ def ciw_run(servers: int, customers: int) -> None:
     ciw.Simulation(network).simulate_until_max_customers(customers, method="Finish")
 
 
-def cimba_model(servers: int) -> type:
-    import cimba
-    from cimba import inputs
-
-    class Queue(cimba.Model):
-        interarrival: cimba.Input[float] = inputs.dist.exponential(mean=1 / (LOAD * servers))
-        service_time: cimba.Input[float] = inputs.dist.exponential(mean=1)
-        queue: cimba.Container
-        mean_queue: cimba.Output[float]
-
-        @cimba.process
-        def arrivals(self):
-            while True:
-                cimba.hold(self.interarrival.next())
-                self.queue.put(1)
-
-        @cimba.process(copies=servers)
-        def server(self):
-            while True:
-                self.queue.get(1)
-                cimba.hold(self.service_time.next())
-
-        @cimba.on_end
-        def measure(self):
-            self.mean_queue = self.queue.mean_level()
-
-    return Queue
-
-
-def cimba_run(model: type, servers: int, customers: int) -> None:
-    import cimba
-
-    window = cimba.Window(warmup=0, duration=customers / (LOAD * servers))
-    cimba.Experiment(model(), replications=1, window=window, seed=1).run()
-
-
 def stream(servers: int, customers: int) -> None:
     simulate(arrival_rate_per_s=LOAD * servers, service="exp:1", servers=servers, customers=customers)
 
@@ -99,9 +63,11 @@ def compare(servers: int, rounds: int) -> dict[str, object]:
     engines["stream"] = (lambda: stream(servers, STREAMED), STREAMED)
     stream(servers, STREAMED)
     if importlib.util.find_spec("cimba"):
-        model = cimba_model(servers)
-        cimba_run(model, servers, 1000)
-        engines["cimba"] = (lambda: cimba_run(model, servers, FAST // 4), FAST // 4)
+        import peer_cimba
+
+        model, count = peer_cimba.model_of(LOAD, servers), FAST // 4
+        peer_cimba.run(model, 1000.0)
+        engines["cimba"] = (lambda: peer_cimba.run(model, count / (LOAD * servers)), count)
     simulate_fast(gaps[:10], services[:10], servers)
     speeds: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(rounds):
