@@ -48,6 +48,29 @@ def test_figures_are_written(tmp_path: Path) -> None:
         assert path.read_bytes().startswith(magic)
 
 
+def test_what_if_json_has_the_contract() -> None:
+    line = ["what-if", "llama-3-8b", "--device", "H100", "--phase", "decode", "--json"]
+    done = runner.invoke(app, [*line, "--change", "bandwidth=2", "--change", "kv=fp8"])
+    data = json.loads(done.stdout)
+    assert [entry["change"] for entry in data["changes"]] == [
+        "bandwidth=2",
+        "kv=fp8",
+        "bandwidth=2 and kv=fp8",
+    ]
+    assert data["changes"][0]["speed_up"] == pytest.approx(2)
+
+
+def test_sweep_and_kernels_json_have_the_contract(tmp_path: Path) -> None:
+    data = json.loads(runner.invoke(app, ["sweep", "llama-3-8b", "--device", "H100", "--json"]).stdout)
+    assert data["points"][-1]["batch"] >= data["ridge_batch"] > 200
+    table = tmp_path / "table.csv"
+    table.write_text("name,flop,bytes,time_s\na,1e9,1e6,1e-5\n")
+    chart = tmp_path / "chart.html"
+    done = runner.invoke(app, ["kernels", str(table), "--device", "H100", "--chart", str(chart), "--json"])
+    assert json.loads(done.stdout)["operators"][0]["of_roof"] == pytest.approx(1e9 / 989e12 / 1e-5, rel=1e-3)
+    assert chart.read_text().startswith("<!doctype html>")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -58,6 +81,15 @@ def test_figures_are_written(tmp_path: Path) -> None:
         ["analyze", "gpt2", "--device", "A100", "--devices", "absent.toml"],
         ["analyze", "EMPTY", "--device", "A100"],
         ["analyze", "NAN", "--device", "A100"],
+        ["analyze", "gpt2", "--device", "A100", "--traced", "--weight-dtype", "int4"],
+        ["analyze", "gpt2", "--device", "A100", "--tensor-parallel", "5"],
+        ["analyze", "gpt2", "--device", "A100", "--launch-us", "nan"],
+        ["analyze", "gpt2", "--device", "A100", "--chart", "chart.png"],
+        ["analyze", "absent.py:case", "--device", "A100"],
+        ["kernels", "absent.csv", "--device", "A100"],
+        ["kernels", "EMPTY", "--device", "A100"],
+        ["what-if", "gpt2", "--device", "A100", "--change", "luck=2"],
+        ["sweep", "gpt2", "--device", "A100", "--sequence", "0"],
         ["measure", "--seconds", "nan"],
         ["measure", "--device", "abacus"],
     ],

@@ -133,12 +133,25 @@ def _analysis(
     from roofline.named import is_named, named_function
     from roofline.shapes import has_formulas
 
-    if is_named(model):
+    named = is_named(model)
+    if named or traced or not has_formulas(model):
+        _refuse_formulas_options(options)
+    if named:
         function, arguments = named_function(model)
         return analyze_torch(function, *arguments, device=hardware, dtype=sizes["dtype"], by=by)
     if traced or not has_formulas(model):
         return analyze_config(model, device=hardware, by=by, **sizes)
     return run(model, device=hardware, **options)
+
+
+def _refuse_formulas_options(options: dict[str, Any]) -> None:
+    """What only our formulas can count must not be dropped in silence."""
+    from mfi_command import BadInput
+
+    plain = {"weight_dtype": None, "kv_dtype": None, "fused": False, "logits": "last", "tensor_parallel": 1}
+    given = [f"--{key.replace('_', '-')}" for key, value in plain.items() if options[key] != value]
+    if given:
+        raise BadInput(f"{', '.join(given)}: code that is traced is counted as it is; leave it out")
 
 
 def _device(name: str, own: Path | None, link_gb_per_s: float | None, launch_us: float | None) -> Device:
