@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from checkpoint_lens.moments import SecondMoment, second_moments
     from checkpoint_lens.opening import open_checkpoint
     from checkpoint_lens.scoring import Perplexity, perplexity
+    from checkpoint_lens.stored.gguf_names import gguf_names
 
 __all__ = [
     "CausalLM",
@@ -34,6 +35,7 @@ __all__ = [
     "WeightMatrix",
     "attention_inputs",
     "attention_spectra",
+    "gguf_names",
     "load_model",
     "open_checkpoint",
     "perplexity",
@@ -56,6 +58,7 @@ _HOMES = {
     "matrices": ("Inventory", "LeftOut", "WeightMatrix", "read_tensor", "weight_matrices"),
     "moments": ("SecondMoment", "second_moments"),
     "opening": ("open_checkpoint",),
+    "stored.gguf_names": ("gguf_names",),
     "scoring": ("Perplexity", "perplexity"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from checkpoint_lens.stored.gguf_header import GGUFHeader
@@ -92,3 +93,45 @@ def _rope_scaling(metadata: dict[str, Any], kind: str, factors: list[float] | No
     if scaling == "none":
         return None
     return {"rope_type": scaling, "factor": metadata.get(f"{kind}.rope.scaling.factor")}
+
+
+def gguf_names(names: Iterable[str]) -> dict[str, str]:
+    """GGUF's tensor names (with `.weight`) for module paths of Hugging Face, of any architecture it knows.
+
+    Raises
+    ------
+    BadInput
+        For a path that llama.cpp's converter would not know.
+    """
+    from gguf import MODEL_ARCH, get_tensor_name_map
+
+    wanted = list(names)
+    numbers = [int(each) for name in wanted for each in re.findall(r"\.(\d+)(?=\.)", name)]
+    # Every architecture's table holds the names of all: one serves, where it lists the kind of tensor.
+    tables = [get_tensor_name_map(arch, max(numbers, default=0) + 1) for arch in _tables(MODEL_ARCH)]
+    found = {}
+    for name in wanted:
+        plain = re.sub(r"\.experts\.\d+\.", ".experts.", name)
+        # Some tables leave out the name of the model in front: bert.encoder.layer...
+        paths = (plain, plain.partition(".")[2])
+        hits = (
+            table.get_name(f"{path}.weight", try_suffixes=(".weight",)) for path in paths for table in tables
+        )
+        hit = next((each for each in hits if each), None)
+        if hit is None:
+            raise BadInput(f"GGUF has no name for {name}: llama.cpp does not know this architecture's layer")
+        found[name] = hit
+    return found
+
+
+def _tables(known: Any) -> tuple[Any, ...]:
+    return (
+        known.LLAMA,
+        known.GPT2,
+        known.BERT,
+        known.PHI2,
+        known.PHI3,
+        known.FALCON,
+        known.GPTNEOX,
+        known.MPT,
+    )
