@@ -81,20 +81,25 @@ def capacity_error(number: int, capacity: float, requests: Requests, gaps: np.nd
 
 
 def study(scenarios: int, seed: int, capacities: int) -> dict[str, object]:
-    errors, slo = [], []
+    errors, slo, declared = [], [], []
     for number in range(scenarios):
         kind, requests, load, gaps = scenario(number, seed)
         capacity = llm_answer(1e-9, *requests).capacity_per_s
         answer = llm_answer(load * capacity, *requests)
         itl, ttft = simulated(load * capacity, *requests, gaps)
         errors.append((answer.mean_itl_s / itl - 1, answer.mean_ttft_s / ttft - 1))
+        declared.append(answer.declared)
         line = f"{number} {kind} load {load:.2f} prefill {answer.prefill_share:.2f}"
         print(f"{line} itl {errors[-1][0]:+.3f} ttft {errors[-1][1]:+.3f}", flush=True)
         if number < capacities:
             slo.append(capacity_error(number, capacity, requests, gaps))
     absolute = np.abs(np.array(errors))
+    inside = absolute[np.array(declared)]
     found = {
         "scenarios": scenarios,
+        "declared": len(inside),
+        "declared_itl_worst": float(inside[:, 0].max()),
+        "declared_ttft_worst": float(inside[:, 1].max()),
         "itl_median": float(np.median(absolute[:, 0])),
         "itl_p95": float(np.quantile(absolute[:, 0], 0.95)),
         "itl_worst": float(absolute[:, 0].max()),

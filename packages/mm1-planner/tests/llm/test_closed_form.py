@@ -43,6 +43,37 @@ def test_means_agree_with_the_simulation(name: str) -> None:
     assert answer.mean_batch == pytest.approx(run.mean_batch * run.busy, rel=0.04)
 
 
+def test_the_variance_of_outputs_counts_in_front_of_a_full_batch() -> None:
+    replica = Replica(0.01, 1e-4, 2e-8, 3e-5, max_batch=12)
+    prompts = np.full(60_000, 300)
+    found = []
+    for scv in (0.0, 1.0):
+        outputs = np.full(60_000, 120)
+        if scv:
+            outputs = np.random.default_rng(5).geometric(1 / 120, 60_000)
+        rate = 0.86 * llm_answer(1e-6, prompts, outputs, replica).capacity_per_s
+        answer = llm_answer(rate, prompts, outputs, replica)
+        arrivals = np.cumsum(np.random.default_rng(6).exponential(1 / rate, 60_000))
+        run = simulate_llm(arrivals, prompts, outputs, replica, warmup=5000)
+        assert answer.declared
+        assert answer.mean_ttft_s == pytest.approx(run.estimates["mean_ttft_s"].value, rel=0.15)
+        found.append(answer.mean_ttft_s)
+    # A closed form that does not see the variance gives both the same wait.
+    assert found[1] > 1.4 * found[0]
+
+
+def test_where_the_closed_form_says_to_simulate() -> None:
+    replica = Replica(0.008, 5e-5, 5e-9, 8e-5)
+    prompts, outputs = lengths("fixed", 1000)
+    capacity = llm_answer(1e-6, prompts, outputs, replica).capacity_per_s
+    assert llm_answer(0.2 * capacity, prompts, outputs, replica).declared
+    assert not llm_answer(0.8 * capacity, prompts, outputs, replica).declared
+    prompts, outputs = lengths("geometric", 1000)
+    assert llm_answer(0.8 * capacity, prompts, outputs, replica).declared
+    capacity = llm_answer(1e-6, prompts, outputs, replica).capacity_per_s
+    assert not llm_answer(0.95 * capacity, prompts, outputs, replica).declared
+
+
 @pytest.mark.parametrize(("name", "limit"), [("swift", "compute"), ("small batch", "batch")])
 def test_the_capacity_is_where_the_simulation_stops_keeping_up(name: str, limit: str) -> None:
     replica, _, kind = CASES[name]

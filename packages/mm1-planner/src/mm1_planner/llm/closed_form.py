@@ -14,6 +14,7 @@ from mm1_planner.models.heavy_share import heavy_share
 
 _NEGLIGIBLE = 1e-13
 _LONGEST = 200_000
+_HIGHEST, _PROMPTS, _ONE_LENGTH = 0.9, 0.3, 0.01
 _SHORT = 1e-3
 """A wait for room that is a smaller share of the time to the first token is left as it is."""
 
@@ -37,6 +38,10 @@ class LlmAnswer:
         Decoding sequences, over all time.
     mean_ttft_s, mean_itl_s, mean_e2e_s : float
         Time to the first token, between two tokens, to the last token.
+    declared : bool
+        Whether the errors are known to be within 3 % (ITL) and 15 % (TTFT): loads up to 0.9 of the capacity,
+        and not outputs of one length with more than 0.3 of the time in prompts, where sequences that came
+        together stay together. Elsewhere, simulate.
     """
 
     stable: bool
@@ -47,6 +52,7 @@ class LlmAnswer:
     mean_ttft_s: float
     mean_itl_s: float
     mean_e2e_s: float
+    declared: bool
 
     def to_dict(self) -> dict[str, object]:
         """Plain data with the same names."""
@@ -121,7 +127,7 @@ def llm_answer(
     prefill = rate * delta_s * work.prompt
     if rate >= capacity:
         return LlmAnswer(
-            False, capacity, limited_by, min(prefill, 1.0), math.inf, math.inf, math.inf, math.inf
+            False, capacity, limited_by, min(prefill, 1.0), math.inf, math.inf, math.inf, math.inf, True
         )
     law = _batch_law(rate, prefill, work, most, replica)
     batch = np.minimum(np.arange(law.size), most)
@@ -132,7 +138,18 @@ def llm_answer(
     if room > _SHORT * ttft:
         room *= _length_factor(rate / (fastest * (1 - prefill)), most, work)
     ttft += room
-    return LlmAnswer(True, capacity, limited_by, prefill, decoding, ttft, itl, ttft + work.decodes * itl)
+    in_step = work.decodes_scv < _ONE_LENGTH and prefill > _PROMPTS
+    return LlmAnswer(
+        True,
+        capacity,
+        limited_by,
+        prefill,
+        decoding,
+        ttft,
+        itl,
+        ttft + work.decodes * itl,
+        declared=not in_step and rate <= _HIGHEST * capacity,
+    )
 
 
 def _length_factor(load: float, most: float, work: _Work) -> float:

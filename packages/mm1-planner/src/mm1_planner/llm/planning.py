@@ -98,6 +98,8 @@ class LlmPlan:
             sentences.append(
                 f"the cliff (ten times the target) is at {rate:.4g} requests/s, {share:.2f} of this traffic"
             )
+        if self.analytic is not None and not self.analytic.declared:
+            sentences.append("the closed form is outside its declared range: take the simulated numbers")
         return "; ".join(sentences)
 
     def to_dict(self) -> dict[str, object]:
