@@ -1,13 +1,14 @@
 """Both forms on a CPU against scipy.special and torch, in turn: cpu.py [--output FILE] | cpu.py --show FILE
 
-"numpy" is the numpy form in a program that has imported torch, whose exponential it then uses, "alone" in one
-that has not. Every point calls ours and the peer one after the other, in an order that changes, on the same
-input; a ratio is the peer's time over ours in the same round, so what else the machine does falls on both.
-"fresh" results are new memory of 32 to 128 MB, as the first call of a program sees it; "warm" ones, 2^20
-numbers, come back from the allocator and stay in the outer cache. Errors, in ulp of the dtype, are of rows
-of one input against longer arithmetic. --one-core runs every form on one thread and takes the time that the
-processor spent on it, for a machine that is busy with other work. On two cores of a larger machine:
-OMP_NUM_THREADS=2 taskset -c 0,1.
+"numpy" is the numpy form in a program that has imported torch, whose exponential it then uses, "alone" in
+one that has not; "numpy+" and "torch+" are those forms after `stable_ops.accelerate()`. Every point calls
+ours and the peer one after the other, in an order that changes, on the same input; a ratio is the peer's
+time over ours in the same round, so what else the machine does falls on both. "fresh" results are new
+memory of 32 to 128 MB, as the first call of a program sees it; "warm" ones, 2^20 numbers, come back from
+the allocator and stay in the outer cache. Errors, in ulp of the dtype, are of rows of one input against
+longer arithmetic. --one-core runs every form on one thread and takes the time that the processor spent on
+it, for a machine that is busy with other work. On two cores of a larger machine: OMP_NUM_THREADS=2 taskset
+-c 0,1.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import stable_ops
 from stable_ops import blocks
 from stable_ops.bench.cpu import _device, variant
 from stable_ops.ops import tensors
@@ -45,6 +47,9 @@ PAIRS = (
     ("numpy", "scipy", ELEMENTWISE, ("float32",), (4096,)),
     ("torch", "torch", (*ROWWISE, *NORMS), ("float32", "bfloat16", "float16"), LENGTHS),
     ("torch", "torch", ELEMENTWISE, ("float32", "bfloat16", "float16"), (4096,)),
+    ("numpy+", "scipy", ROWWISE, ("float32",), LENGTHS),
+    ("torch+", "torch", (*ROWWISE, *NORMS), ("float32",), LENGTHS),
+    ("torch+", "torch", (*ROWWISE, *NORMS), ("bfloat16", "float16"), (4096,)),
     ("alone", "scipy", (*ROWWISE, *ELEMENTWISE), ("float32",), (4096,)),
 )
 
@@ -60,6 +65,7 @@ def measure(point: dict[str, Any], rounds: int, clock: Clock) -> dict[str, Any]:
     op, size = point["op"], SIZES[point["size"]]
     inputs = operands(op, point["dtype"], size, point["length"], point["form"])
     tensors.at_hand = lambda: point["form"] != "alone"
+    stable_ops.accelerate(point["form"].endswith("+"))
     ours, theirs = (variant(backend, op).call for backend in ("stable_ops/numpy", point["peer"]))
     # Several calls are one measurement where one call is short.
     calls = max(1, 2**22 // size)
@@ -94,7 +100,7 @@ def operands(op: str, dtype: str, size: int, length: int, form: str) -> tuple[An
         torch.randn(shapes.get(name, (length,)), generator=generator).to(getattr(torch, dtype))
         for name in ORACLES[op].arguments
     )
-    return tuple(x if form == "torch" else x.numpy() for x in drawn)
+    return tuple(x if form.startswith("torch") else x.numpy() for x in drawn)
 
 
 def worst(call: Any, op: str, inputs: tuple[Any, ...]) -> float:
@@ -119,7 +125,9 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--output", type=Path, help="Write the rows here as JSON, after every point.")
     arguments.add_argument("--show", type=Path, help="Print the table of an earlier run.")
-    arguments.add_argument("--form", choices=["numpy", "alone", "torch"], help="One of them.")
+    arguments.add_argument(
+        "--form", nargs="+", choices=sorted({pair[0] for pair in PAIRS}), help="Some of them."
+    )
     arguments.add_argument("--op", help="One operator.")
     arguments.add_argument("--length", type=int, help="One length of rows.")
     arguments.add_argument("--rounds", type=int, default=9)
@@ -138,7 +146,7 @@ def main() -> None:
         "cores": blocks.cores(),
         "torch_threads": torch.get_num_threads(),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        "versions": {name: version(name) for name in ("numpy", "scipy", "torch")},
+        "versions": {name: version(name) for name in ("numpy", "scipy", "torch", "numba")},
         "rounds": options.rounds,
         "numbers": SIZES,
         "load_average_before": os.getloadavg(),
@@ -146,7 +154,8 @@ def main() -> None:
     }
     print(table([]))
     for point in points():
-        if all(getattr(options, name) in (None, point[name]) for name in ("form", "op", "length")):
+        wanted = all(getattr(options, name) in (None, point[name]) for name in ("op", "length"))
+        if wanted and (options.form is None or point["form"] in options.form):
             result["rows"].append(measure(point, options.rounds, clock))
             print(table(result["rows"][-1:]).splitlines()[1], flush=True)
             if options.output:

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
-RESULTS = Path(__file__).parent.parent / "benchmarks" / "results" / "cpu_one_core.json"
+FOLDER = Path(__file__).parent.parent / "benchmarks" / "results"
+RESULTS = FOLDER / "cpu_one_core.json"
+COMPILED = sorted(FOLDER.glob("cpu_*_compiled.json"))
 pytestmark = pytest.mark.skipif(not RESULTS.exists(), reason="the results are not beside the tests")
 
 
-def rows(**wanted):
-    found = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]
+def rows(path=RESULTS, **wanted):
+    found = json.loads(path.read_text(encoding="utf-8"))["rows"]
     return [row for row in found if all(row[name] == value for name, value in wanted.items())]
 
 
@@ -35,3 +37,15 @@ def test_the_price_that_readme_names():
         assert all(ratio(row) < 1 for row in rows(form="torch", op=op, dtype="float32")), op
     for op in ("gelu", "silu", "swiglu"):
         assert all(ratio(row) < 1 for row in rows(form="numpy", op=op)), op
+
+
+@pytest.mark.parametrize("path", COMPILED, ids=lambda path: path.stem)
+def test_compiled_loops_are_as_exact_and_faster_than_scipy(path):
+    for row in rows(path):
+        assert row["ours_max_ulp"] <= 0.5 + 1e-6, row
+        assert row["ours_max_ulp"] <= row["peer_max_ulp"] + 1e-6, row
+    assert rows(path, form="numpy+")
+    for row in rows(path, form="numpy+"):
+        assert ratio(row) > 1, row
+    for row in rows(path, form="torch+", op="rms_norm", size="fresh"):
+        assert ratio(row) > 1, row
