@@ -65,6 +65,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="number of the first run")
     parser.add_argument("--record")
     arguments = parser.parse_args()
     proof, rest = halves(read_text("reference:in-domain"))
@@ -74,14 +75,13 @@ def main():
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         (folder / "proof.txt").write_text(proof, encoding="utf-8")
-        for number in range(arguments.runs):
+        for number in range(arguments.first, arguments.first + arguments.runs):
             runs.append(run(number, folder, dense, held_out))
             print(runs[-1], flush=True)
-    inside = sum(item["inside"] for item in runs)
-    feasible = sum(item["feasible"] for item in runs)
+            inside, feasible = (sum(item[key] for item in runs) for key in ("inside", "feasible"))
+            if arguments.record:
+                record(arguments.record, device_name("cpu"), inside=inside, feasible=feasible, runs=runs)
     print(f"{inside} of {len(runs)} inside the budget on held-out text; {feasible} were feasible")
-    if arguments.record:
-        record(arguments.record, device_name("cpu"), inside=inside, feasible=feasible, runs=runs)
 
 
 if __name__ == "__main__":

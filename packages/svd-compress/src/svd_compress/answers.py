@@ -133,5 +133,6 @@ def source_warnings(checkpoint: Checkpoint) -> tuple[str, ...]:
         return ()
     return (
         f"the source is quantized ({', '.join(blocks)}): its rounding noise is flat over the singular "
-        "values, so spectra fall less than those of the model it was made from; compress that one where you have it",
+        "values, so spectra fall less than those of the model it was made from; compress that one "
+        "where you have it",
     )

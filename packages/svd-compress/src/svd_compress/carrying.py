@@ -1,6 +1,7 @@
 """Tensors on their way to another process, as plain arrays.
 
-torch would pass them through shared memory, which containers have little of: a worker then dies without a word.
+torch would pass them through shared memory, which containers have little of: a worker then dies without a
+word.
 """
 
 from __future__ import annotations

@@ -215,17 +215,17 @@ def scan(
     other_domain: OtherDomain = "reference:out-of-domain",
     keep: Annotated[
         str, typer.Option(help="Shares of the selected layers' parameters.")
-    ] = "0.95,0.9,0.8,0.7,0.6",
+    ] = "0.95,0.9,0.8,0.6",
     recommend: Annotated[float, typer.Option(help="The share that is told layer by layer.")] = 0.9,
     layer: Layer = "*",
     layout: Layout = "pivoted",
     faster_at: Annotated[
         int, typer.Option(metavar="TOKENS", help="Measure latencies at so many tokens; 0: none.")
     ] = 256,
-    measure_layers: Annotated[int, typer.Option(help="Layers whose rise is measured alone.")] = 16,
+    measure_layers: Annotated[int, typer.Option(help="Layers whose rise is measured alone.")] = 8,
     context: Context = 256,
     calibration_tokens: CalibrationTokens = 8192,
-    evaluation_tokens: EvaluationTokens = 4096,
+    evaluation_tokens: EvaluationTokens = 2048,
     device: Device = "cpu",
     executor: Executor = "serial",
     seed: Seed = 0,

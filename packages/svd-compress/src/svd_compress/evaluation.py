@@ -41,9 +41,9 @@ class Losses:
 class Rise:
     r"""Perplexity after minus before, and its two-sided interval of confidence 0.95.
 
-    `low` and `high` hold the mean over all text like this; `unseen_high` is where a rise that is measured on another
-    text of the same length stays below with probability 0.975: both texts are samples, so its distance is
-    $\sqrt2$ times that of `high`.
+    `low` and `high` hold the mean over all text like this; `unseen_high` is where a rise that is measured on
+    another text of the same length stays below with probability 0.975: both texts are samples, so its
+    distance is $\sqrt2$ times that of `high`.
     """
 
     before: float

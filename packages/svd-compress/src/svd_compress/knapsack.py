@@ -124,11 +124,11 @@ def _worth_trying(
     costs: Mapping[str, Float64],
     limits: Mapping[str, float],
 ) -> Float64:
-    """1 for options that may be in the best plan, 0 for those that the Lagrangian rules out, with a single bound.
+    """1 for options that may be in the best plan, 0 for those ruled out; only under a single bound.
 
-    For a price the sum of each layer's least objective + price * cost is a lower bound of every plan within the
-    limit, and the options that give it are a plan. One that is above its layer's least by more than the gap
-    between the best bound and the best plan found is in no better plan.
+    For a price the sum of each layer's least objective + price * cost is a lower bound of every plan within
+    the limit, and the options that give it are a plan. One that is above its layer's least by more than the
+    gap between the best bound and the best plan found is in no better plan.
     """
     alone = np.ones(len(objective))
     if len(limits) != 1:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1.05
 # A fused kernel is used only where it is this much faster than two library calls.
 WORTH_FUSING = 1.15
+TRIAL_ROUNDS = 5
 # Larger than the last level of most processors.
 CPU_CACHE_BYTES = 32 << 20
 
@@ -216,20 +217,28 @@ def _module(shape: tuple[int, int], rank: int, layout: Layout, draw: Callable[..
 def _fused_calls(
     shape: tuple[int, int], rank: int, layout: Layout, x: torch.Tensor, count: int, draw: Callable[..., Any]
 ) -> list[Call]:
+    """Calls of the kernel with the launch that a short trial found fastest."""
     from functools import partial
 
-    from svd_compress.kernels.gemv import LowRankGemv
+    from svd_compress.kernels.gemv import LAUNCHES, LowRankGemv
     from svd_compress.pivoting import rest
 
-    calls: list[Call] = []
+    layers: list[tuple[Any, dict[str, Any]]] = []
     for _ in range(count):
         module = _module(shape, rank, layout, draw)
         where: dict[str, Any] = {}
         if layout == "pivoted":
             pivots = module.place.argsort()[:rank]
             where = {"pivots": pivots.int(), "rest": rest(pivots, shape[0]).int()}
-        calls.append(partial(LowRankGemv(module.left.detach(), module.right.detach(), **where), x[0]))
-    return calls
+        layers.append((module, where))
+    trials: list[list[Call]] = [
+        [
+            partial(LowRankGemv(module.left.detach(), module.right.detach(), launch=launch, **where), x[0])
+            for module, where in layers
+        ]
+        for launch in LAUNCHES
+    ]
+    return trials[int(np.median(rounds_on_cuda(trials, rounds=TRIAL_ROUNDS), 0).argmin())]
 
 
 def device_name(device: str) -> str:

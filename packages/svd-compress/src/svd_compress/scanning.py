@@ -15,7 +15,7 @@ from svd_compress.latency import LatencyRow
 from svd_compress.lowrank import break_even_rank
 from svd_compress.timing import Interval
 
-KEEPS = (0.95, 0.9, 0.8, 0.7, 0.6)
+KEEPS = (0.95, 0.9, 0.8, 0.6)
 
 
 @dataclass(frozen=True)

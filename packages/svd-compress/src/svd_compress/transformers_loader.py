@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call, arg-type"
 """Load a folder that `svd-compress compress` wrote into a stock transformers model.
 
 Needs torch, transformers and safetensors, nothing else: this file may be copied. No code of the checkpoint
@@ -22,7 +23,7 @@ class LowRank(nn.Module):
         m, n = old.weight.shape
         self.left = nn.Parameter(torch.empty(m - rank if pivoted else m, rank), requires_grad=False)
         self.right = nn.Parameter(torch.empty(rank, n), requires_grad=False)
-        self.bias = old.bias
+        self.bias: nn.Parameter | None = old.bias
         if pivoted:
             self.pivots: torch.Tensor
             self.register_buffer("pivots", torch.empty(rank, dtype=torch.int32))
@@ -44,7 +45,7 @@ def load_factored(folder: str | Path, dtype: torch.dtype = torch.float32) -> nn.
     folder = Path(folder)
     manifest = json.loads((folder / "svd_compress.json").read_text())
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    model: nn.Module = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     for name, layer in manifest["factored"].items():
         parent, _, last = name.rpartition(".")
         old = model.get_submodule(name)

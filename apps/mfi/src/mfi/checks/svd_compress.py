@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
 from mfi.checks import Outcome, check
 
@@ -161,13 +164,13 @@ def perplexity_rise() -> Outcome:
 def factored_latency() -> Outcome:
     """Half the break-even rank, enough tokens that arithmetic limits both; a GPU where there is one.
 
-    The prediction is the roofline's, with the rate of the dense product and the bandwidth of a copy measured on
-    the same machine. Other work on the machine may spoil a measurement, so it is made three times at most.
+    The prediction is the roofline's, with the rate of the dense product and the bandwidth of a copy measured
+    on the same machine. Other work there may spoil a measurement, so it is made three times at most.
     """
-    import torch
-
     from svd_compress import break_even_rank
     from svd_compress.latency import measure
+
+    torch = _torch()
 
     on_gpu = torch.cuda.is_available()
     side, tokens = (4096, 2048) if on_gpu else (1024, 256)
@@ -183,17 +186,20 @@ def factored_latency() -> Outcome:
     return Outcome(
         measured=row.speed_up.median,
         passed=row.verdict == "faster" and near,
-        detail=f"{side}x{side} at rank {rank}, {tokens} tokens on {row.device}: {row.dense_s * 1e3:.3g} ms dense, "
+        detail=f"{side}x{side} at rank {rank}, {tokens} tokens on {row.device}: "
+        f"{row.dense_s * 1e3:.3g} ms dense, "
         f"{row.factored_s * 1e3:.3g} ms factored, {row.speed_up.low:.2f} to {row.speed_up.high:.2f}; "
         f"the roofline says {predicted:.2f}",
     )
 
 
+def _torch() -> Any:
+    # It comes with svd-compress; only this row asks it for itself.
+    return importlib.import_module("torch")
+
+
 def _copy_bytes_per_s(device: str) -> float:
-    import time
-
-    import torch
-
+    torch = _torch()
     source = torch.ones(1 << 24, device=device)
     target = torch.empty_like(source)
     times = []
@@ -205,7 +211,7 @@ def _copy_bytes_per_s(device: str) -> float:
         if device == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return 2 * source.nbytes / sorted(times)[3]
+    return float(2 * source.nbytes / sorted(times)[3])
 
 
 def _predicted(

@@ -1,10 +1,13 @@
 r"""One token through a factored layer: y = L (R x), the second product begun before the first has ended.
 
 Two library calls wait for each other: the second one's first bytes are asked for when the last program of the
-first has gone, and with a few megabytes of weights that pause is longer than the reading. Here the second kernel
-is launched as a programmatic dependent of the first (compute capability 9.0 and later): its programs start beside
-those of the first, ask for their rows of L, and wait for the inner values only then.
+first has gone, and with a few megabytes of weights that pause is longer than the reading. Here the second
+kernel is launched as a programmatic dependent of the first (compute capability 9.0 and later): its programs
+start beside those of the first, ask for their rows of L, and wait for the inner values only then.
 """
+
+# Triton's decorators and the language inside them carry no types.
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, import-untyped"
 
 from __future__ import annotations
 
@@ -76,6 +79,16 @@ class Launch:
     rows_2: int = 8
     block_2: int = 4096
     warps_2: int = 8
+
+
+# Tried in turn where a layer is measured: few rows at a time for small layers, many for large ones.
+LAUNCHES = (
+    Launch(),
+    Launch(rows_1=4, block_1=2048, rows_2=4, block_2=2048, warps_2=4),
+    Launch(rows_1=1, block_1=4096, rows_2=4, block_2=4096, warps_2=4),
+    Launch(rows_1=4, block_1=4096, warps_1=8, rows_2=16, block_2=1024, warps_2=8),
+    Launch(rows_1=2, block_1=2048, rows_2=2, block_2=4096, warps_2=4),
+)
 
 
 class LowRankGemv:
