@@ -13,6 +13,7 @@ import latency_predictor
 from latency_predictor.cli import app
 
 runner = CliRunner()
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "h200.json"
 PREDICT = [
     "predict",
     "--model",
@@ -79,6 +80,17 @@ def test_curve_is_drawn(tmp_path: Path) -> None:
         ["advise", "--model", "gpt2", "--device", "A100", "--max-decode-ms", "nan"],
         ["fit", "absent.csv"],
         ["fit", "EMPTY"],
+        ["fit", "EMPTY", "--write", "x.json"],
+        ["calibrate", "EMPTY", "--device", "A100"],
+        ["calibrate", "absent.json", "--device", "A100"],
+        ["check", "absent.toml"],
+        ["check", "EMPTY"],
+        ["collect", "EMPTY", "--device", "tpu"],
+        ["advise", "--model", "gpt2", "--device", "A100"],
+        ["advise", "--model", "gpt2", "--device", "A100", "--max-ttft-ms", "0"],
+        ["predict", "--model", "gpt2", "--device", "A100", "--fit", "EMPTY"],
+        ["predict", "--model", "gpt2", "--device", "A100", "--tensor-parallel", "5"],
+        ["explain", "--model", "gpt2", "--device", "A100", "--batch", "0"],
     ],
 )
 def test_bad_input_is_one_line(arguments: list[str], tmp_path: Path) -> None:
@@ -96,8 +108,53 @@ def test_help_and_import_stay_light() -> None:
         "from typer.testing import CliRunner\n"
         "code = CliRunner().invoke(app, ['predict', '--help']).exit_code\n"
         "import latency_predictor\n"
+        "heavy = ('torch', 'transformers', 'matplotlib', 'numpy', 'scipy')\n"
+        "before = [m for m in heavy if m in sys.modules]\n"
         "latency_predictor.predict('gpt2', device='L4')\n"
-        "print(code, [m for m in ('torch', 'transformers', 'matplotlib', 'numpy') if m in sys.modules])"
+        "print(code, before, [m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["0", "[]"]
+    assert done.stdout.split() == ["0", "[]", "['numpy']"]
+
+
+def test_explain_calibrate_and_check(tmp_path: Path) -> None:
+    done = runner.invoke(app, ["explain", "--model", "gpt2", "--device", "L4", "--json"])
+    assert done.exit_code == 0, done.output
+    data = json.loads(done.stdout)
+    steps = [step["time_ms"] for step in data["steps"] if step["phase"] == "prefill"]
+    assert sum(steps) == pytest.approx(1e3 * data["prefill_s"], rel=0.01)
+
+    rows = tmp_path / "rows.csv"
+    rows.write_text("model,phase,batch,prompt,latency_s\nopt-13b,decode,1,100,0.02\n")
+    own = tmp_path / "own.json"
+    base = ["calibrate", str(rows), "--device", "A100-80GB", "--stack", "vllm", "--write", str(own), "--json"]
+    done = runner.invoke(app, base)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["factor"] > 1
+    options = ["predict", "--model", "opt-30b", "--device", "A100-80GB", "--output", "8", "--fit", str(own)]
+
+    gate = tmp_path / "gate.toml"
+    entry = '[[model]]\nname = "m"\nmodel = "{}"\ndevice = "H100"\nmax_growth_percent = 5\n'
+    gate.write_text(entry.format("opt-2.7b"))
+    assert options
+    assert runner.invoke(app, ["check", str(gate), "--accept"]).exit_code == 0
+    assert runner.invoke(app, ["check", str(gate)]).exit_code == 0
+    gate.write_text(entry.format("opt-6.7b"))
+    done = runner.invoke(app, ["check", str(gate)])
+    assert done.exit_code == 1
+    assert "longer than the accepted" in done.stderr
+
+
+def test_fit_of_collected_rows(tmp_path: Path) -> None:
+    if not RESULTS.is_file():
+        pytest.skip("benchmarks/results is not here")
+    file = tmp_path / "fit.json"
+    done = runner.invoke(app, ["fit", str(RESULTS), "--write", str(file), "--json"])
+    assert done.exit_code == 0, done.output
+    held = json.loads(done.stdout)["held_out"]["cuda-graph"]
+    assert held["decode"]["median_ape"] < 0.05
+    done = runner.invoke(
+        app, ["predict", "--model", "opt-13b", "--device", "H200", "--fit", str(file), "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    assert "fit.json" in json.loads(done.stdout)["provenance"]

@@ -6,57 +6,61 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latency_predictor import STACKS, predict
-from latency_predictor.coefficients import table
+from latency_predictor import STACKS, predict, predict_many
+from latency_predictor.stacks import table
 from mfi_command import BadInput
 from roofline import Device, analyze, read_config
 
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "eager_h100.json"
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "h200.json"
 
 
 @pytest.fixture(scope="module")
 def measured() -> list[dict]:
     if not RESULTS.is_file():  # the tests also run beside an installed wheel, without the repository
         pytest.skip("benchmarks/results is not here")
-    return json.loads(RESULTS.read_text())["rows"]
+    return [row for row in json.loads(RESULTS.read_text())["rows"] if row["kind"] == "pass"]
 
 
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
-def test_measured_rows_of_an_h100(measured: list[dict], phase: str) -> None:
-    """Against wall times of real models: the error that coefficients.toml states, and the interval it
-    promises.
-    """
+def test_measured_rows_of_an_h200(measured: list[dict], phase: str) -> None:
+    """Against times of real models: the error that stacks.toml states, and the interval it promises."""
+    rows = [row for row in measured if (row["stack"], row["phase"]) == ("cuda-graph", phase)]
+    models = sorted({row["model"] for row in rows})
     errors, inside = [], []
-    for row in measured:
-        if row["phase"] == phase:
-            found = predict(
-                row["model"],
-                device="H100",
-                batch=row["batch"],
-                prompt=row["prompt"],
-                output=2,
-                stack="eager",
-                dtype="fp16",
-            )
-            part = found.prefill if phase == "prefill" else found.decode
-            errors.append(abs(part.time_s / row["latency_s"] - 1))
-            inside.append(part.low_s <= row["latency_s"] <= part.high_s)
-    stated = table()["interval"]["eager"][phase]
+    for model in models:
+        mine = [row for row in rows if row["model"] == model]
+        after = phase == "decode"
+        grid = predict_many(
+            model,
+            device="H200",
+            batch=[row["batch"] for row in mine],
+            prompt=[max(1, row["positions"] - after) for row in mine],
+            output=2,
+        )
+        names = ("decode_step", "decode_step_low", "decode_step_high") if after else (
+            "prefill", "prefill_low", "prefill_high",
+        )  # fmt: skip
+        found, low, high = (getattr(grid, f"{name}_s") for name in names)
+        seconds = np.array([row["latency_s"] for row in mine])
+        errors.extend(np.abs(found / seconds - 1))
+        inside.extend((low <= seconds) & (seconds <= high))
+    stated = table()["interval"]["stack"]["cuda-graph"][phase]
     assert len(errors) == stated["rows"]
-    # The formulas and the coefficients belong together: a change of one without the other shows here.
-    assert np.median(errors) == pytest.approx(stated["fitted_median_ape"], rel=1e-3)
-    assert np.median(errors) <= stated["median_ape"]
-    assert np.mean(inside) >= 0.9
+    # The stack is fitted on these rows, so it is at most as far off as with their families left out.
+    assert 0.5 * stated["median_ape"] < np.median(errors) <= 1.1 * stated["median_ape"]
+    assert 0.88 <= np.mean(inside) <= 0.97
 
 
-def test_opt_30b_decode_on_an_h100(measured: list[dict]) -> None:
-    """One number a reader can follow: batch 1, 128 positions, measured and predicted within 3 ms."""
+@pytest.mark.parametrize(("batch", "prompt"), [(1, 127), (4, 1023), (32, 255)])
+def test_opt_30b_decode_on_an_h200(measured: list[dict], batch: int, prompt: int) -> None:
+    """One number a reader can follow: a decode step, measured and predicted within 3 ms."""
     row = next(
         row
         for row in measured
-        if (row["model"], row["phase"], row["batch"], row["prompt"]) == ("opt-30b", "decode", 1, 128)
+        if (row["model"], row["phase"], row["stack"]) == ("opt-30b", "decode", "cuda-graph")
+        and (row["batch"], row["positions"]) == (batch, prompt + 1)
     )
-    found = predict("opt-30b", device="H100", prompt=128, output=2, stack="eager", dtype="fp16")
+    found = predict("opt-30b", device="H200", batch=batch, prompt=prompt, output=2)
     assert found.decode_step_s == pytest.approx(row["latency_s"], abs=3e-3)
 
 
@@ -89,8 +93,8 @@ def test_mean_step_equals_the_mean_over_every_step() -> None:
     """Simpson's three steps against all of them."""
     options = {"device": "H100", "batch": 16, "stack": "cuda-graph"}
     found = predict("llama-2-7b", prompt=200, output=401, **options)
-    each = [predict("llama-2-7b", prompt=200 + i, output=2, **options).decode_step_s for i in range(400)]
-    assert found.decode_step_s == pytest.approx(np.mean(each), rel=5e-3)
+    each = predict_many("llama-2-7b", prompt=200 + np.arange(400), output=2, **options).decode_step_s
+    assert found.decode_step_s == pytest.approx(each.mean(), rel=5e-3)
 
 
 def test_more_work_takes_longer() -> None:
@@ -130,7 +134,7 @@ def test_a_config_dict_works_and_names_its_type() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stack": "compiled"}, "stack"),
+        ({"stack": "magic"}, "stack"),
         ({"batch": 0}, "batch"),
         ({"prompt": -1}, "prompt"),
         ({"output": 0}, "output"),
@@ -143,20 +147,3 @@ def test_a_config_dict_works_and_names_its_type() -> None:
 def test_bad_arguments(options: dict, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         predict("gpt2", **{"device": "A100", **options})
-
-
-def test_shipped_intervals_cover_what_they_promise() -> None:
-    """Coverage on held-out groups, as the fitting script measured it, is at least nine in ten for every
-    interval.
-    """
-    found = table()["interval"]
-    leaves = [found["eager"][phase] for phase in ("prefill", "decode")]
-    leaves += [
-        found[which][part][phase]
-        for which in ("known", "unseen")
-        for part in ("layer", "attention")
-        for phase in ("prefill", "decode")
-    ]
-    for leaf in leaves:
-        assert leaf["coverage"] >= 0.9
-        assert leaf["low_log"] < 0 < leaf["high_log"]

@@ -1,46 +1,67 @@
-"""The batch that serves most tokens a second within a limit on the decode step."""
+"""The batch that serves most tokens a second within limits on the decode step and the first token."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from latency_predictor.prediction import Prediction, predict
 from mfi_command import BadInput
 from roofline import Device
+from roofline.arguments import positive
+
+
+@dataclass(frozen=True)
+class Point:
+    """One batch: seconds with their 90 % intervals, tokens a second, and the cost of a million of them (None
+    without a price).
+    """
+
+    batch: int
+    decode_step_s: float
+    decode_low_s: float
+    decode_high_s: float
+    prefill_s: float
+    prefill_high_s: float
+    tokens_per_s: float
+    memory_bytes: float
+    cost_per_million_tokens: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
 class Advice:
-    """The best batch, or None where even batch 1 is over the limit; `curve` has every batch tried, in order.
+    """The best batch, or None where no batch is within the limits; `curve` has every batch tried, in order.
 
     `memory_limited` says that the curve ends at the device's memory and not at the largest batch asked for.
     """
 
-    best: Prediction | None
-    curve: tuple[Prediction, ...]
-    max_decode_s: float
+    device: str
+    best: Point | None
+    curve: tuple[Point, ...]
+    max_decode_s: float | None
+    max_ttft_s: float | None
     memory_limited: bool
+    notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
+        best = self.best
         return {
-            "feasible": self.best is not None,
-            "batch": None if self.best is None else self.best.batch,
-            "tokens_per_s": None if self.best is None else self.best.tokens_per_s,
-            "decode_step_s": None if self.best is None else self.best.decode_step_s,
+            "feasible": best is not None,
+            "batch": None if best is None else best.batch,
+            "tokens_per_s": None if best is None else best.tokens_per_s,
+            "decode_step_s": None if best is None else best.decode_step_s,
+            "prefill_s": None if best is None else best.prefill_s,
+            "cost_per_million_tokens": None if best is None else best.cost_per_million_tokens,
             "memory_limited": self.memory_limited,
-            "curve": [
-                {
-                    "batch": point.batch,
-                    "decode_step_s": point.decode_step_s,
-                    "prefill_s": point.prefill_s,
-                    "tokens_per_s": point.tokens_per_s,
-                }
-                for point in self.curve
-            ],
+            "curve": [point.to_dict() for point in self.curve],
+            "notes": list(self.notes),
         }
 
 
@@ -48,41 +69,85 @@ def advise(
     model: str | Path | Mapping[str, Any],
     *,
     device: str | Path | Device,
-    max_decode_s: float,
+    max_decode_s: float | None = None,
+    max_ttft_s: float | None = None,
     prompt: int = 512,
     output: int = 128,
     largest: int = 256,
+    batches: Sequence[int] = (),
     cautious: bool = False,
+    price_per_hour: float | None = None,
     **options: Any,
 ) -> Advice:
-    """Try every batch from 1 to `largest` and take the one with most tokens a second within the limit.
+    """Try batches and take the one with most tokens a second within the limits.
 
     Parameters
     ----------
     model, device, prompt, output, options
         As for `predict`.
-    max_decode_s
-        Limit on a mean decode step, seconds; with `cautious` the upper end of its interval has to keep it.
-    largest
-        Largest batch tried; the curve ends earlier where the device's memory does.
+    max_decode_s, max_ttft_s
+        Limits on a mean decode step and on the prefill of a batch, seconds; at least one. With `cautious` the
+        upper ends of their intervals have to keep them.
+    largest, batches
+        Every batch up to `largest`, or those of `batches`; the curve ends where the device's memory does.
+    price_per_hour
+        Of one device, in any currency, for the cost of a million generated tokens.
 
     Raises
     ------
     BadInput
-        What `predict` refuses at batch 1, or a limit that is not a positive number.
+        What `predict` refuses at the smallest batch, a limit or price that is not a positive number, or no
+        limit.
     """
-    if not 0 < max_decode_s < float("inf"):
-        raise BadInput(f"max_decode_s is {max_decode_s}, expected a positive number of seconds")
-    curve = [predict(model, device=device, batch=1, prompt=prompt, output=output, **options)]
-    limited = False
-    for batch in range(2, largest + 1):
-        try:
-            curve.append(predict(model, device=device, batch=batch, prompt=prompt, output=output, **options))
-        except BadInput:  # batch 1 passed, so only the memory can refuse a larger one
-            limited = True
-            break
-    within = [
-        point for point in curve if (point.decode.high_s if cautious else point.decode_step_s) <= max_decode_s
+    import numpy as np
+
+    from latency_predictor.engine import check_memory, notes_of
+    from latency_predictor.prediction import engine_for, grid_with
+
+    limits = {"max_decode_s": max_decode_s, "max_ttft_s": max_ttft_s, "price_per_hour": price_per_hour}
+    for name, value in limits.items():
+        if value is not None and not 0 < value < math.inf:
+            raise BadInput(f"{name} is {value}, expected a positive number")
+    if max_decode_s is None and max_ttft_s is None:
+        raise BadInput("no limit: give max_decode_s or max_ttft_s (--max-decode-ms, --max-ttft-ms)")
+    wanted = sorted(set(batches)) or list(range(1, largest + 1))
+    for name, size in (("batch", wanted[0]), ("prompt", prompt), ("output", output)):
+        positive(name, size)
+    engine = engine_for(model, device=device, **options)
+    check_memory(engine, wanted[0], prompt + max(1, output - 1))
+    sizes = np.array(wanted, dtype=float)
+    grid = grid_with(engine, sizes, np.full_like(sizes, prompt), np.full_like(sizes, output))
+    parts = engine.work.parts
+    points = [
+        Point(
+            batch=batch,
+            decode_step_s=float(grid.decode_step_s[i]),
+            decode_low_s=float(grid.decode_step_low_s[i]),
+            decode_high_s=float(grid.decode_step_high_s[i]),
+            prefill_s=float(grid.prefill_s[i]),
+            prefill_high_s=float(grid.prefill_high_s[i]),
+            tokens_per_s=float(grid.tokens_per_s[i]),
+            memory_bytes=float(grid.memory_bytes[i]),
+            cost_per_million_tokens=None
+            if price_per_hour is None
+            else price_per_hour * parts / 3600 / float(grid.tokens_per_s[i]) * 1e6,
+        )
+        for i, batch in enumerate(wanted)
+        if grid.fits[i]
     ]
-    best = max(within, key=lambda point: point.tokens_per_s, default=None)
-    return Advice(best, tuple(curve), max_decode_s, limited)
+    within = [point for point in points if _within(point, max_decode_s, max_ttft_s, cautious=cautious)]
+    return Advice(
+        device=engine.device.name,
+        best=max(within, key=lambda point: point.tokens_per_s, default=None),
+        curve=tuple(points),
+        max_decode_s=max_decode_s,
+        max_ttft_s=max_ttft_s,
+        memory_limited=len(points) < len(wanted),
+        notes=(engine.chosen.provenance, *notes_of(engine)),
+    )
+
+
+def _within(point: Point, decode_s: float | None, ttft_s: float | None, *, cautious: bool) -> bool:
+    step = point.decode_high_s if cautious else point.decode_step_s
+    first = point.prefill_high_s if cautious else point.prefill_s
+    return (decode_s is None or step <= decode_s) and (ttft_s is None or first <= ttft_s)

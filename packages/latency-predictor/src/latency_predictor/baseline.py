@@ -133,18 +133,28 @@ def fit(rows: Sequence[Mapping[str, Any]]) -> Baseline:
     )
 
 
+def r_squared(rows: Sequence[Mapping[str, Any]]) -> float:
+    """R^2 of the line through all rows."""
+    return fit(rows).r2
+
+
+def held_out_errors(rows: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> NDArray[np.float64]:
+    """Absolute relative errors of every row, by the line through the rows of the other groups."""
+    design, measured = _design(rows), np.array([row["latency_s"] for row in rows])
+    names, errors = np.array(groups), np.empty(len(rows))
+    for name in sorted(set(groups)):
+        held = names == name
+        solution = np.asarray(lstsq_qr(design[~held], measured[~held]))
+        errors[held] = np.abs(design[held] @ solution / measured[held] - 1)
+    return errors
+
+
 def _held_out(
     rows: Sequence[Mapping[str, Any]], design: NDArray[np.float64], measured: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
     """Errors on each model from the line through the others; None with fewer than three models."""
-    names = np.array([str(row["model"]) for row in rows])
-    if len(set(names)) < 3:
+    names = [str(row["model"]) for row in rows]
+    counts = {name: names.count(name) for name in names}
+    if len(counts) < 3 or len(rows) - max(counts.values()) < LEAST_ROWS:
         return None
-    errors = []
-    for name in sorted(set(names)):
-        held = names == name
-        if np.count_nonzero(~held) < LEAST_ROWS:
-            return None
-        solution = np.asarray(lstsq_qr(design[~held], measured[~held]))
-        errors.append(np.abs(design[held] @ solution / measured[held] - 1))
-    return np.concatenate(errors)
+    return held_out_errors(rows, names)

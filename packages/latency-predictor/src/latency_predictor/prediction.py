@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from latency_predictor.coefficients import Chosen, fit_for, table
-from latency_predictor.eager import Eager, eager_device_s, eager_s
-from latency_predictor.kernels import operator_s
 from mfi_command import BadInput
-from roofline import Analysis, Device, analyze
-from roofline import device as find_device
+from roofline import Device
 from roofline.arguments import positive
 
-STACKS: dict[str, str] = {
-    "cuda-graph": "kernels one after the other, nothing between them; projections apart",
-    "vllm": "the same with one product for q, k, v and one for gate, up; scheduling is not counted",
-    "eager": "transformers as its code is written: unfused kernels, launched one by one",
-}
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from latency_predictor.engine import Engine
+    from latency_predictor.stacks import Stack
+
+    Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Part:
-    """Seconds of one operator in a phase; "overhead" is what the stack adds to the sum of them."""
+    """Seconds of one operator in a phase; "stack" is what the stack adds to the sum of them."""
 
     phase: str
     name: str
@@ -64,7 +62,7 @@ class Prediction:
     provenance
         Where coefficients and interval come from.
     memory_bytes
-        Weights and cache at the last token; activations are not counted.
+        Weights and cache of each device at the last token; activations are not counted.
     """
 
     model: str
@@ -78,6 +76,7 @@ class Prediction:
     memory_bytes: int
     provenance: str
     notes: tuple[str, ...]
+    tensor_parallel: int = 1
 
     @property
     def prefill_s(self) -> float:
@@ -124,6 +123,7 @@ class Prediction:
         return {
             "model": self.model,
             "device": self.device,
+            "tensor_parallel": self.tensor_parallel,
             "stack": self.stack,
             "prefill_s": self.prefill_s,
             "prefill_low_s": self.prefill.low_s,
@@ -143,6 +143,76 @@ class Prediction:
         }
 
 
+@dataclass(frozen=True)
+class Grid:
+    """Predictions of many sizes of one model, as arrays of one length; seconds and bytes."""
+
+    batch: Floats
+    prompt: Floats
+    output: Floats
+    prefill_s: Floats
+    prefill_low_s: Floats
+    prefill_high_s: Floats
+    decode_step_s: Floats
+    decode_step_low_s: Floats
+    decode_step_high_s: Floats
+    memory_bytes: Floats
+    fits: NDArray[np.bool_]
+
+    @property
+    def total_s(self) -> Floats:
+        """Seconds until the last token."""
+        return self.prefill_s + (self.output - 1) * self.decode_step_s
+
+    @property
+    def tokens_per_s(self) -> Floats:
+        """Generated tokens a second, all sequences together."""
+        return self.batch * self.output / self.total_s
+
+
+def engine_for(
+    model: str | Path | Mapping[str, Any],
+    *,
+    device: str | Path | Device,
+    stack: str | Stack = "cuda-graph",
+    dtype: str = "bf16",
+    weight_dtype: str | None = None,
+    kv_dtype: str | None = None,
+    tensor_parallel: int = 1,
+    fit: str | Path | None = None,
+) -> Engine:
+    """Everything but the sizes, decided once; arguments as for `predict`."""
+    from latency_predictor.engine import Engine, chosen_for, interval_of
+    from latency_predictor.stacks import PHASES, find_stack
+    from latency_predictor.work import model_work
+    from roofline import device as find_device
+
+    own: dict[str, Any] = {}
+    if fit is not None:
+        from latency_predictor.fitfile import load
+
+        own = load(fit)
+    hardware = own.get("hardware") or find_device(device)
+    chosen = own.get("chosen") or chosen_for(hardware.name)
+    wanted = own["stacks"].get(stack) if isinstance(stack, str) and "stacks" in own else None
+    made = wanted or find_stack(stack)
+    intervals = own.get("intervals", {}).get(made.name)
+    return Engine(
+        work=model_work(
+            model,
+            dtype=dtype,
+            weight_dtype=weight_dtype,
+            kv_dtype=kv_dtype,
+            fused=made.fused,
+            parts=tensor_parallel,
+        ),
+        device=hardware,
+        stack=made,
+        chosen=chosen,
+        interval=intervals or {phase: interval_of(made.name, phase, known=chosen.known) for phase in PHASES},
+    )
+
+
 def predict(
     model: str | Path | Mapping[str, Any],
     *,
@@ -150,12 +220,14 @@ def predict(
     batch: int = 1,
     prompt: int = 512,
     output: int = 128,
-    stack: str = "cuda-graph",
+    stack: str | Stack = "cuda-graph",
     dtype: str = "bf16",
     weight_dtype: str | None = None,
     kv_dtype: str | None = None,
+    tensor_parallel: int = 1,
+    fit: str | Path | None = None,
 ) -> Prediction:
-    """Predict the latency of a batch of equal requests on one device.
+    """Predict the latency of a batch of equal requests.
 
     Parameters
     ----------
@@ -164,7 +236,11 @@ def predict(
     batch, prompt, output
         Sequences, tokens of each prompt, tokens to generate for each.
     stack
-        A name of `STACKS`.
+        A name of `STACKS`, or one that `calibrate` made.
+    tensor_parallel
+        Devices of this kind that share every layer.
+    fit
+        A file that `latency-predictor fit --output` wrote: your device, or your stack on it.
 
     Raises
     ------
@@ -174,11 +250,12 @@ def predict(
     Notes
     -----
     An operator takes launch + (compute^p + memory^p)^(1/p) with shares of the peaks fitted on measured
-    kernels (`coefficients.toml` names them). A step reads a cache that grows by one position a token; the
-    mean over the steps is Simpson's rule on the first, middle and last. Cost: four calls of `analyze`.
+    kernels, times a learned residual that vanishes away from them; a pass takes the larger of the device's
+    time and the host's time to issue its kernels, times the stack's scalar. A step reads a cache that grows
+    by one position a token; the mean over the steps is Simpson's rule on the first, middle and last.
 
-    The interval holds for what was measured: kernels of models left out of the fit, or whole passes for
-    "eager". Queueing, tokenisation and scheduling are not in it.
+    The interval holds for what was measured: whole passes of model families left out of the fit. Queueing,
+    tokenisation and scheduling are not in it.
 
     Examples
     --------
@@ -187,119 +264,146 @@ def predict(
     >>> answer.low_s < answer.total_s < answer.high_s
     True
     """
-    if stack not in STACKS:
-        raise BadInput(f"stack is {stack!r}; there are measurements for {', '.join(STACKS)}")
-    hardware = find_device(device)
-    chosen = fit_for(hardware)
-    passes = [
-        analyze(
-            model,
-            device=hardware,
-            batch=batch,
-            sequence=sequence,
-            phase=phase,
-            dtype=dtype,
-            weight_dtype=weight_dtype,
-            kv_dtype=kv_dtype,
-            fused=stack == "vllm",
-        )
-        for phase, sequence in _lengths(prompt, output)
-    ]
-    last = passes[-1]
-    if last.fits is False:
-        raise BadInput(
-            f"batch {batch} needs {last.memory_bytes / 1e9:.4g} GB for weights and cache,"
-            f" {hardware.name} has {(hardware.memory_bytes or 0) / 1e9:.4g} GB; take a smaller batch or dtype"
-        )
-    steps = [_phase(analysis, chosen, stack) for analysis in passes[1:]]
-    return Prediction(
-        model=model
-        if isinstance(model, str)
-        else last.shape.model_type
-        if isinstance(model, Mapping)
-        else str(model),
-        device=hardware.name,
+    sizes = {"batch": batch, "prompt": prompt, "output": output}
+    for name, value in sizes.items():
+        positive(name, value)
+    engine = engine_for(
+        model,
+        device=device,
         stack=stack,
+        dtype=dtype,
+        weight_dtype=weight_dtype,
+        kv_dtype=kv_dtype,
+        tensor_parallel=tensor_parallel,
+        fit=fit,
+    )
+    return predict_with(engine, batch=batch, prompt=prompt, output=output)
+
+
+def predict_with(engine: Engine, *, batch: int, prompt: int, output: int) -> Prediction:
+    """`predict` for an engine that stands."""
+    from latency_predictor.engine import check_memory, notes_of
+    from latency_predictor.pass_time import sizes
+
+    first, last = prompt + 1, prompt + max(1, output - 1)
+    needed = check_memory(engine, batch, last)
+    prefill, far = _phase(engine, sizes(batch, prompt, prompt), "prefill", [1.0])
+    steps = sizes(batch, 1, [first, (first + last) // 2, last])
+    decode, further = _phase(engine, steps, "decode", [1 / 6, 4 / 6, 1 / 6])
+    longest = engine.work.shape.max_sequence
+    notes = list(dict.fromkeys(filter(None, (*notes_of(engine), far, further))))
+    if longest is not None and last > longest:
+        notes.append(f"position {last} is beyond the model's {longest}")
+    return Prediction(
+        model=engine.work.name,
+        device=engine.device.name,
+        stack=engine.stack.name,
         batch=batch,
         prompt=prompt,
         output=output,
-        prefill=_phase(passes[0], chosen, stack),
-        decode=_mean_step(steps),
-        memory_bytes=last.memory_bytes,
-        provenance=chosen.provenance,
-        notes=(*last.notes, *_notes(chosen, stack, last)),
+        prefill=prefill,
+        decode=decode,
+        memory_bytes=needed,
+        provenance=f"{engine.chosen.provenance}; stack: {engine.stack.source}",
+        notes=tuple(notes),
+        tensor_parallel=engine.work.parts,
     )
 
 
-def _lengths(prompt: int, output: int) -> list[tuple[str, int]]:
-    """The prefill, then the first, middle and last decode step, each with the positions it covers."""
-    positive("prompt", prompt)
-    last = prompt + max(1, positive("output", output) - 1)
-    return [
-        ("prefill", prompt),
-        ("decode", prompt + 1),
-        ("decode", (prompt + 1 + last) // 2),
-        ("decode", last),
-    ]
+def _phase(engine: Engine, at: Any, name: str, weights: Sequence[float]) -> tuple[Phase, str]:
+    """The weighted mean over the sizes; the parts are those of the middle one."""
+    from latency_predictor.engine import extrapolated
 
-
-def _mean_step(steps: list[Phase]) -> Phase:
-    """Simpson's mean of the first, middle and last step; the parts are those of the middle."""
-    first, middle, last = steps
-
-    def mean(end: str) -> float:
-        return float((getattr(first, end) + 4 * getattr(middle, end) + getattr(last, end)) / 6)
-
-    return Phase(mean("time_s"), mean("low_s"), mean("high_s"), middle.parts)
-
-
-def _phase(analysis: Analysis, chosen: Chosen, stack: str) -> Phase:
-    time_of = eager_device_s if stack == "eager" else operator_s
-    parts = tuple(
-        Part(
-            analysis.phase,
-            placed.operator.name,
-            placed.operator.count,
-            time_of(placed.operator, analysis, chosen.fit),
-        )
-        for placed in analysis.operators
+    operators = engine.operators(at, name)
+    seconds = engine.seconds(operators, name)
+    low, high = engine.ends(operators, seconds, name)
+    middle = len(weights) // 2
+    parts = [Part(name, one.name, one.count, float(one.seconds[middle])) for one in operators]
+    added = float(seconds[middle]) - sum(part.time_s for part in parts)
+    parts.append(Part(name, "stack", 1, added))
+    mean = (
+        float(sum(w * v for w, v in zip(weights, values, strict=True))) for values in (seconds, low, high)
     )
-    busy = math.fsum(part.time_s for part in parts)
-    which = "known" if chosen.known else "unseen"
-    if stack == "eager":
-        total = eager_s(analysis, Eager(**table()["eager"]), chosen.fit)
-        low, high = _eager_interval(analysis.phase, known=chosen.known)
-        overhead = Part(analysis.phase, "overhead", 1, max(0.0, total - busy))
-        return Phase(total, total * math.exp(low), total * math.exp(high), (*parts, overhead))
-    attention = math.fsum(part.time_s for part in parts if part.name.startswith("attention"))
-    ends = table()["interval"][which]
-    low, high = (
-        (busy - attention) * math.exp(ends["layer"][analysis.phase][end])
-        + attention * math.exp(ends["attention"][analysis.phase][end])
-        for end in ("low_log", "high_log")
-    )
-    return Phase(busy, low, high, parts)
+    time_s, low_s, high_s = mean
+    return Phase(time_s, low_s, high_s, tuple(parts)), extrapolated(operators)
 
 
-def _eager_interval(phase: str, *, known: bool) -> tuple[float, float]:
-    """Of whole passes; on a device that was not measured, with the error of its kernels added in
-    quadrature.
+def predict_many(
+    model: str | Path | Mapping[str, Any],
+    *,
+    batch: Any,
+    prompt: Any,
+    output: Any = 128,
+    **options: Any,
+) -> Grid:
+    """Predict many sizes of one model at once.
+
+    Parameters
+    ----------
+    batch, prompt, output
+        Whole numbers or arrays of them that broadcast together.
+    options
+        `device`, `stack` and what else `predict` takes.
+
+    Returns
+    -------
+    Grid
+        Arrays in the broadcast order; `fits` is False where the device's memory does not hold it.
+
+    Raises
+    ------
+    BadInput
+        What `predict` refuses, but for the memory, or a size that is no whole number above zero.
+
+    Examples
+    --------
+    >>> from latency_predictor import predict_many
+    >>> grid = predict_many("llama-3-8b", device="H200", batch=[1, 8, 64], prompt=512)
+    >>> bool((grid.tokens_per_s[1:] > grid.tokens_per_s[:-1]).all())
+    True
     """
-    own = table()["interval"]["eager"][phase]
-    if known:
-        return own["low_log"], own["high_log"]
-    kernels = table()["interval"]["unseen"]["layer"][phase]
-    return -math.hypot(own["low_log"], kernels["low_log"]), math.hypot(own["high_log"], kernels["high_log"])
+    import numpy as np
+
+    engine = engine_for(model, **options)
+    arrays = {}
+    for name, value in (("batch", batch), ("prompt", prompt), ("output", output)):
+        array = np.asarray(value)
+        if array.dtype.kind not in "iu" or array.size == 0 or array.min() < 1 or array.max() > 10**12:
+            raise BadInput(f"{name}: expected whole numbers between 1 and 10^12, {array.size} were given")
+        arrays[name] = array.astype(float).ravel() if array.ndim else array.astype(float)
+    made = np.broadcast_arrays(*(np.atleast_1d(array) for array in arrays.values()))
+    return grid_with(engine, *made)
 
 
-def _notes(chosen: Chosen, stack: str, analysis: Analysis) -> tuple[str, ...]:
-    found = []
-    if not chosen.known:
-        found.append(f"{chosen.provenance}; the interval is that of devices left out of the fit")
-    if stack == "eager":
-        found.append(
-            "eager: overhead fitted on transformers on an H100 host; a slower processor takes longer"
-        )
-    if analysis.dtype not in ("bf16", "fp16") and analysis.dtype not in chosen.fit.gemms:
-        found.append(f"{analysis.dtype}: efficiencies of 16-bit products stand in, none were measured")
-    return tuple(found)
+def grid_with(engine: Engine, batch: Floats, prompt: Floats, output: Floats) -> Grid:
+    """`predict_many` for an engine that stands."""
+    import numpy as np
+
+    from latency_predictor.pass_time import Sizes
+
+    def run(keys: Floats, queries: Floats, phase: str) -> NDArray[np.float64]:
+        operators = engine.operators(Sizes(batch, queries, keys), phase)
+        seconds = engine.seconds(operators, phase)
+        return np.stack((seconds, *engine.ends(operators, seconds, phase)))
+
+    one = np.ones_like(batch)
+    first, last = prompt + 1, prompt + np.maximum(1, output - 1)
+    before = run(prompt, prompt, "prefill")
+    steps = [run(keys, one, "decode") for keys in (first, (first + last) // 2, last)]
+    step = (steps[0] + 4 * steps[1] + steps[2]) / 6
+    memory = engine.work.memory_bytes(batch, last)
+    most = engine.device.memory_bytes
+    fits = np.full(len(batch), True) if most is None else memory <= most
+    return Grid(
+        batch=batch,
+        prompt=prompt,
+        output=output,
+        prefill_s=before[0],
+        prefill_low_s=before[1],
+        prefill_high_s=before[2],
+        decode_step_s=step[0],
+        decode_step_low_s=step[1],
+        decode_step_high_s=step[2],
+        memory_bytes=memory,
+        fits=fits,
+    )

@@ -1,137 +1,179 @@
-"""Seconds that one operator takes on a device: roofline terms with fitted efficiencies, and what a launch
-costs.
+"""Seconds of single operators: roofline terms with fitted efficiencies, and what a launch costs.
 
-t = launch + ((compute)^p + (memory)^p)^(1/p): the smooth maximum of the two floors, each divided by the
-share of its peak that kernels were measured to reach. Plain arithmetic: the script that fits the
-coefficients calls the same functions.
+t = launch + (compute^p + memory^p)^(1/p): the smooth maximum of the two floors, each divided by the share of
+its peak that kernels were measured to reach. Every function takes arrays and returns one; what measurements
+show beyond the formula is a residual (`latency_predictor.residual`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 # Output tiles that GEMM libraries use, and how many of the fitted ratios apply to each: a small tile reuses
 # less.
-TILES = ((256, 128, 0), (128, 256, 0), (128, 128, 0), (64, 128, 1), (128, 64, 1), (64, 64, 2))
+TILES = (
+    (256, 128, 0),
+    (192, 128, 0),
+    (160, 128, 0),
+    (128, 256, 0),
+    (128, 128, 0),
+    (96, 128, 1),
+    (64, 128, 1),
+    (128, 64, 1),
+    (64, 64, 2),
+)
+PAIRS_A_UNIT = 2  # blocks of decode attention that run on a multiprocessor at a time
+SPLIT_BELOW = 0.8  # of those places taken; with fewer pairs a cache is split among several blocks
+KEYS_A_BLOCK = 256  # of a decode step's cache, that one block of threads reads
+QUERIES_A_BLOCK = 128
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """What the formulas read of a device: FLOP/s, bytes/s, and multiprocessors (0 where unknown)."""
+    """What the formulas read of a device: FLOP/s, bytes/s, multiprocessors (0: unknown), bytes of the L2."""
 
     peak_flop_per_s: float
     bandwidth_bytes_per_s: float
     units: int
+    l2_bytes: int
 
 
 @dataclass(frozen=True)
 class Gemm:
     """Coefficients of a matrix product: shares of the peaks, ratio of the next smaller tile, sharpness of the
-    bend, seconds of a launch."""
+    bend, seconds of a launch, and how much longer a short inner dimension takes (in steps of 64).
+    """
 
     compute: float
     smaller_tile: float
     bandwidth: float
     sharpness: float
     launch_s: float
+    ramp: float
 
 
 @dataclass(frozen=True)
 class Prefill:
-    """Coefficients of attention over new tokens."""
+    """Coefficients of attention over new tokens; `ramp`: queries at which half of the peak share is
+    reached.
+    """
 
     compute: float
     bandwidth: float
     sharpness: float
     launch_s: float
+    ramp: float
 
 
 @dataclass(frozen=True)
 class Decode:
     """Coefficients of attention of one token a sequence over a cache.
 
-    `idle_exponent`: how time grows when there are fewer blocks than multiprocessors; `head_s`: seconds that
-    each (sequence, kv head) pair costs on the whole device, however short its cache.
+    `idle_exponent`: how time grows when there are fewer blocks than multiprocessors; `tail`: least share of a
+    whole wave that the last one takes, once there are enough (sequence, kv head) pairs that none is split;
+    `head_s`: seconds that each pair costs on the whole device, however short its cache.
     """
 
     bandwidth: float
     sharpness: float
     launch_s: float
     idle_exponent: float
+    tail: float
     head_s: float
 
 
 @dataclass(frozen=True)
 class Vector:
-    """Coefficients of an element-wise operator."""
+    """Coefficients of an element-wise operator: share of the memory's rate, how many times that the L2 gives,
+    and seconds of a launch.
+    """
 
     bandwidth: float
+    l2_ratio: float
     launch_s: float
 
 
-def smooth_max(a: float, b: float, sharpness: float) -> float:
+@dataclass(frozen=True)
+class Exchange:
+    """An all-reduce by the alpha-beta model: seconds whatever the size, and bytes/s of one device."""
+
+    latency_s: float
+    bandwidth_bytes_per_s: float
+
+
+def smooth_max(a: Floats, b: Floats, sharpness: float) -> Floats:
     """(a^p + b^p)^(1/p), between max(a, b) and their sum; scaled so that no power overflows."""
-    high, low = (a, b) if a >= b else (b, a)
-    if high <= 0:
-        return 0.0
-    return float(high * (1 + (low / high) ** sharpness) ** (1 / sharpness))
+    high, low = np.maximum(a, b, dtype=float), np.minimum(a, b, dtype=float)
+    ratio = np.divide(low, high, out=np.zeros_like(high), where=high > 0)
+    return np.asarray(high * (1 + ratio**sharpness) ** (1 / sharpness))
 
 
-def _waves(m: int, n: int, tile_m: int, tile_n: int, units: int) -> float:
-    """FLOP-weighted work of whole waves of tiles, as a multiple of m * n."""
-    tiles = -(-m // tile_m) * -(-n // tile_n)
+def waves(m: Floats, n: Any, tile_m: int, tile_n: int, units: int) -> Floats:
+    """Work of whole waves of tiles, as a multiple of m * n: 1 where the tiles fill every wave."""
+    tiles = np.ceil(m / tile_m) * np.ceil(n / tile_n)
     if units:
-        tiles = -(-tiles // units) * units
-    return tiles * tile_m * tile_n / (m * n)
+        tiles = np.ceil(tiles / units) * units
+    return np.asarray(tiles * tile_m * tile_n / (m * n))
 
 
-def gemm_s(m: int, n: int, k: int, moved_bytes: int, fit: Gemm, on: Hardware) -> float:
+def gemm_s(m: Floats, n: Any, k: Any, moved_bytes: Floats, fit: Gemm, on: Hardware) -> Floats:
     """Seconds of a product (m, k) @ (k, n): the best tile of `TILES`, in whole waves over the
     multiprocessors.
     """
-    ideal = 2 * m * n * k / (on.peak_flop_per_s * fit.compute)
-    compute = min(
-        ideal * _waves(m, n, tile_m, tile_n, on.units) / fit.smaller_tile**steps
-        for tile_m, tile_n, steps in TILES
-    )
+    ideal = 2 * m * n * k / (on.peak_flop_per_s * fit.compute) * (1 + fit.ramp * 64 / k)
+    best = np.full(np.shape(ideal), np.inf)
+    for tile_m, tile_n, steps in TILES:
+        share = waves(m, n, tile_m, tile_n, on.units) / fit.smaller_tile**steps
+        best = np.minimum(best, share)
+    memory = moved_bytes / (on.bandwidth_bytes_per_s * fit.bandwidth)
+    return fit.launch_s + smooth_max(ideal * best, memory, fit.sharpness)
+
+
+def prefill_s(
+    batch: Floats, queries: Floats, heads: Any, flop: Floats, moved_bytes: Floats, fit: Prefill, on: Hardware
+) -> Floats:
+    """Seconds of fused attention over new tokens, in whole waves of blocks of queries."""
+    blocks = batch * heads * np.ceil(queries / QUERIES_A_BLOCK)
+    idle = np.ceil(blocks / on.units) * on.units / blocks if on.units else 1.0
+    # A causal triangle evens out over many waves: the last ones are partly short.
+    idle = np.minimum(idle, 1 + on.units / blocks)
+    share = fit.compute * queries / (queries + fit.ramp)
+    compute = flop / (on.peak_flop_per_s * share) * idle
     memory = moved_bytes / (on.bandwidth_bytes_per_s * fit.bandwidth)
     return fit.launch_s + smooth_max(compute, memory, fit.sharpness)
 
 
-def prefill_s(flop: int, moved_bytes: int, fit: Prefill, on: Hardware) -> float:
-    """Seconds of fused attention over new tokens."""
-    compute = flop / (on.peak_flop_per_s * fit.compute)
-    memory = moved_bytes / (on.bandwidth_bytes_per_s * fit.bandwidth)
-    return fit.launch_s + smooth_max(compute, memory, fit.sharpness)
-
-
-def decode_s(batch: int, keys: int, kv_heads: int, moved_bytes: int, fit: Decode, on: Hardware) -> float:
-    """Seconds of attention of one new token a sequence: the cache is read once a kv head, 256 keys a
-    block.
-    """
-    blocks = batch * kv_heads * -(-keys // 256)
-    idle = max(1.0, on.units / blocks) ** fit.idle_exponent
+def decode_s(
+    batch: Floats, keys: Floats, kv_heads: Any, moved_bytes: Floats, fit: Decode, on: Hardware
+) -> Floats:
+    """Seconds of attention of one new token a sequence: the cache is read once a kv head."""
+    blocks = batch * kv_heads * np.ceil(keys / KEYS_A_BLOCK)
+    idle = np.maximum(1.0, on.units / blocks) ** fit.idle_exponent
+    if on.units:
+        places = batch * kv_heads / (PAIRS_A_UNIT * on.units)
+        rest = places - np.floor(places)
+        last = np.where(rest > 0, np.maximum(rest, fit.tail), 0.0)
+        whole = np.maximum(1.0, (np.floor(places) + last) / places)
+        idle = idle * np.where(places >= SPLIT_BELOW, whole, 1.0)
     memory = moved_bytes / (on.bandwidth_bytes_per_s * fit.bandwidth) * idle
     return fit.launch_s + smooth_max(memory, batch * kv_heads * fit.head_s, fit.sharpness)
 
 
-def vector_s(moved_bytes: int, fit: Vector, on: Hardware) -> float:
-    """Seconds of an operator that only streams."""
-    return fit.launch_s + moved_bytes / (on.bandwidth_bytes_per_s * fit.bandwidth)
+def vector_s(moved_bytes: Floats, fit: Vector, on: Hardware) -> Floats:
+    """Seconds of an operator that only streams: what fits half of the L2 was just written and is still
+    there.
+    """
+    rate = on.bandwidth_bytes_per_s * fit.bandwidth
+    near = np.minimum(moved_bytes, on.l2_bytes / 2)
+    return np.asarray(fit.launch_s + near / (rate * fit.l2_ratio) + (moved_bytes - near) / rate)
 
 
-# Which fitted vector operator an operator of `roofline` is timed as.
-VECTOR_KINDS: Mapping[str, str] = {
-    "norm": "norm",
-    "final_norm": "norm",
-    "q_norm": "norm",
-    "k_norm": "norm",
-    "rotary": "rotary",
-    "kv_write": "add",
-    "activation": "activation",
-    "residual_add": "add",
-    "position_add": "add",
-    "embedding": "embedding",
-    "position_embedding": "embedding",
-}
+def exchange_s(moved_bytes: Floats, parts: int, fit: Exchange) -> Floats:
+    """Seconds of a ring all-reduce: each device sends and receives 2 (parts - 1) / parts of the bytes."""
+    return np.asarray(fit.latency_s + 2 * (parts - 1) / parts * moved_bytes / fit.bandwidth_bytes_per_s)

@@ -1,0 +1,1 @@
+"""Coefficients of a device and of a stack from measurements."""

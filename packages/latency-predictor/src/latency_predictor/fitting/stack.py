@@ -1,0 +1,148 @@
+"""A stack's scalars from whole passes, models of whole families left out to see how far it is off."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+from latency_predictor.device_fit import DeviceFit, hardware_of
+from latency_predictor.pass_time import sizes, timed_operators
+from latency_predictor.stacks import PHASES, Stack
+from latency_predictor.timing import smooth_max
+from latency_predictor.work import ModelWork, model_work
+from roofline import Device, model_shape, read_config
+
+Floats = NDArray[np.float64]
+_SPREAD = 0.1
+# Of log(scale), about the sum of the kernels: where the host decides most rows, few say what the device
+# takes.
+_PRIOR = 0.15
+# log of what the host takes at first, and how far from it a fit may go
+_ISSUE = {"issue_kernel_s": 6e-6, "issue_layer_s": 5e-5, "issue_step_s": 5e-4}
+# Close relatives share a layer: nothing of one may be in a fit that is judged on another.
+_RELATIVES = {"mistral": "llama", "qwen2": "qwen", "qwen3": "qwen", "gemma2": "gemma"}
+
+
+@dataclass(frozen=True)
+class PassRow:
+    """A measured pass: `positions` that attention covers, its own included; seconds."""
+
+    model: str
+    phase: str
+    batch: int
+    positions: int
+    dtype: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Busy:
+    """What the kernels of passes take, and what the host has to issue; arrays over rows."""
+
+    phase: NDArray[np.str_]
+    seconds: Floats
+    launches: Floats
+    layers: Floats
+    measured: Floats
+
+
+def family(model: str) -> str:
+    """The family of a model, relatives together."""
+    kind = model_shape(read_config(model)).model_type
+    return _RELATIVES.get(kind, kind)
+
+
+def pass_rows(content: Mapping[str, Any], stack: str) -> list[PassRow]:
+    """The passes under `stack` in a file of `collect` (or of rows with model, batch, prompt, phase)."""
+    found = []
+    for row in content["rows"]:
+        if row.get("kind", "pass") == "pass" and row.get("stack") == stack:
+            after = row["phase"] == "decode"
+            positions = row["positions"] if "positions" in row else row["prompt"] + after
+            dtype = str(row.get("dtype", content.get("dtype", "bf16")))
+            found.append(
+                PassRow(row["model"], row["phase"], row["batch"], positions, dtype, row["latency_s"])
+            )
+    return found
+
+
+def busy(rows: Sequence[PassRow], stack: Stack, fit: DeviceFit, device: Device) -> Busy:
+    """Kernels of every row by the formulas, model by model."""
+    seconds, launches, layers = (np.zeros(len(rows)) for _ in range(3))
+    groups: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        groups[row.model, row.dtype, row.phase].append(number)
+    works: dict[tuple[str, str], ModelWork] = {}
+    for (model, dtype, phase), numbers in groups.items():
+        work = works.setdefault((model, dtype), model_work(model, dtype=dtype, fused=stack.fused))
+        keys = np.array([rows[number].positions for number in numbers])
+        at = sizes([rows[n].batch for n in numbers], keys if phase == "prefill" else 1, keys)
+        on = hardware_of(device, dtype)
+        found = timed_operators(work, at, rules=stack.rules, fit=fit, on=on, phase=phase)
+        seconds[numbers] = sum(one.seconds for one in found)
+        launches[numbers] = sum(one.launches for one in found)
+        layers[numbers] = work.shape.layers
+    return Busy(
+        phase=np.array([row.phase for row in rows]),
+        seconds=seconds,
+        launches=launches,
+        layers=layers,
+        measured=np.array([row.seconds for row in rows]),
+    )
+
+
+def predicted(work: Busy, stack: Stack) -> Floats:
+    """Seconds of every row under `stack`."""
+    scale = np.where(work.phase == "prefill", stack.scale["prefill"], stack.scale["decode"])
+    issue = work.launches * stack.issue_kernel_s + work.layers * stack.issue_layer_s + stack.issue_step_s
+    return np.asarray(smooth_max(work.seconds * scale, issue, 8.0) + stack.step_s)
+
+
+def fit_stack(work: Busy, start: Stack, source: str) -> Stack:
+    """Scale by phase, and either seconds a step or, where `start` has a host that issues, what it takes."""
+    hosted = start.issue_kernel_s > 0
+    issue = list(_ISSUE) if hosted else []
+    here = [phase for phase in PHASES if (work.phase == phase).any()]
+
+    def made(theta: Sequence[float]) -> Stack:
+        scale = dict(start.scale) | {p: math.exp(v) for p, v in zip(here, theta, strict=False)}
+        if not hosted:
+            return replace(start, scale=scale, step_s=math.exp(theta[-1]) * 1e-6, source=source)
+        host = {name: _ISSUE[name] * math.exp(v) for name, v in zip(issue, theta[len(here) :], strict=True)}
+        return replace(start, scale=scale, source=source, **host)  # type: ignore[arg-type]
+
+    def errors(theta: Floats) -> Floats:
+        found = np.log(predicted(work, made(list(theta))) / work.measured)
+        prior = _SPREAD * theta[: len(here)] / _PRIOR
+        # The split of the host's time between kernel, layer and step is weakly decided: hold it together.
+        return np.concatenate((found, prior, 0.02 * theta[len(here) :]))
+
+    first = [0.0] * len(here) + ([0.0] * len(issue) if hosted else [math.log(5.0)])
+    best = least_squares(errors, first, loss="soft_l1", f_scale=_SPREAD, bounds=(-6, 6))
+    return made(list(best.x))
+
+
+def held_out(
+    rows: Sequence[PassRow], work: Busy, start: Stack, group: Callable[[PassRow], str]
+) -> dict[str, dict[str, list[float]]]:
+    """log(measured / predicted) of every row by phase and group, its group left out of the fit."""
+    names = np.array([group(row) for row in rows])
+    found: dict[str, dict[str, list[float]]] = {phase: defaultdict(list) for phase in PHASES}
+    for name in sorted(set(names)):
+        kept, out = taken(work, names != name), taken(work, names == name)
+        made = fit_stack(kept, start, "held out")
+        for phase, value in zip(out.phase, np.log(out.measured / predicted(out, made)), strict=True):
+            found[str(phase)][str(name)].append(float(value))
+    return found
+
+
+def taken(work: Busy, chosen: Any) -> Busy:
+    """The rows of a mask."""
+    return Busy(*(getattr(work, name)[chosen] for name in work.__dataclass_fields__))
