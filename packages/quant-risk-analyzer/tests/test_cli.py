@@ -98,9 +98,10 @@ def test_measure_answers_what_the_library_does(folder, words):
     assert found["loss"] == expected.loss
 
 
-def test_allocate_and_drift(folder):
-    found = answer("allocate", folder, "--average-bits", 6, "--tokens", 64)
+def test_allocate_and_drift(folder, words):
+    found = answer("allocate", folder, "--average-bits", 6, "--tokens", 64, "--evaluate", words)
     assert found["average_bits"] <= 6
+    assert found["measured"]["kl"] > 0
     assert found["predicted_loss_increase"] >= found["lower_bound"] > 0
     rows = answer("drift", folder, "--formats", "int3")["layers"]
     assert len(rows) == 14

@@ -15,7 +15,7 @@ from quant_risk_analyzer.commands.rating import rated
     app,
     examples=[
         "quant-risk-analyzer allocate reference --average-bits 4.5",
-        "quant-risk-analyzer allocate reference --max-loss 0.05",
+        "quant-risk-analyzer allocate reference --max-loss 0.05 --evaluate reference:in-domain",
     ],
 )
 def allocate(
@@ -40,26 +40,45 @@ def allocate(
             help="One format for q, k, v of a block, for gate, up, and for its experts: runtimes fuse."
         ),
     ] = True,
+    evaluate: Annotated[
+        str | None, typer.Option(help="Text, unseen by the rating, to measure the whole assignment on.")
+    ] = None,
     seed: Seed = 0,
 ) -> Report:
     """Choose a format for each layer under a budget of bits, bytes or loss."""
+    from checkpoint_lens import read_text
     from mfi_command import BadInput
     from quant_risk_analyzer.allocation import allocate as compute
+    from quant_risk_analyzer.texts import refuse_same
+    from quant_risk_analyzer.together import measure_together
 
     if [average_bits, total_bytes, max_loss].count(None) != 2:
         raise BadInput("expected exactly one of --average-bits, --total-bytes and --max-loss")
+    unseen = None if evaluate is None else read_text(evaluate)
+    if unseen is not None and calibration is not None:
+        refuse_same(read_text(calibration), unseen)
     report = rated(model, formats, calibration, granularity, layers, tokens, None, seed)
     found = compute(
         report, average_bits=average_bits, total_bytes=total_bytes, max_loss=max_loss, fused=fused
     )
     rows = [[layer.name, found.assignment[layer.name]] for layer in report.layers]
     least = f"{found.lower_bound:.3g} {'bytes' if max_loss is not None else 'nats per token'}"
+    judged = None
+    if unseen is not None:
+        judged = measure_together(model, unseen, found.assignment, granularity=granularity)
+    notes = [
+        f"{found.average_bits:.3f} bits per weight, {found.total_bytes:.0f} bytes with scales; predicted "
+        "rise of "
+        f"the loss {found.predicted_loss_increase:.3g} nats per token; nothing within it is below {least}"
+        f"{'' if found.optimal else ' (the solver ran out of time)'}."
+    ]
+    if judged is not None:
+        notes.append(
+            f"Measured with all layers quantized, {judged.tokens} tokens: KL {judged.kl:.4f} +- "
+            f"{judged.kl_stderr:.4f} nats per token, perplexity {judged.perplexity:.2f}."
+        )
     return Report(
-        fields=found.to_dict(),
+        fields={**found.to_dict(), **({"measured": judged.to_dict()} if judged else {})},
         tables=[Table("Format of each layer", ["layer", "format"], rows)],
-        notes=[
-            f"{found.average_bits:.3f} bits per weight, {found.total_bytes:.0f} bytes with scales; predicted "
-            f"rise of the loss {found.predicted_loss_increase:.3g} nats per token; nothing within it is "
-            f"below {least}{'' if found.optimal else ' (the solver ran out of time)'}."
-        ],
+        notes=notes,
     )
