@@ -21,6 +21,7 @@ from mm1_planner.sizing import (
     Found,
     Question,
     binding,
+    first_guess,
     impossible,
     not_found,
     search,
@@ -47,7 +48,7 @@ class _Asked(TypedDict):
 
 @dataclass(frozen=True)
 class Point:
-    """The promised metric at one number of servers, by formula and by simulation; seconds."""
+    """The promised metric at a number of servers, by formula (NaN if unknown) and by simulation; seconds."""
 
     servers: int
     analytic_s: float
@@ -65,7 +66,7 @@ class Kept:
     slo, metric, limit_s
         The promise.
     analytic_s : float or None
-        By formula, for Poisson arrivals.
+        By formula, for these arrivals; for a trace, for Poisson ones.
     simulated_s, low_s, high_s : float
         By the deciding simulation, with its 95 % interval.
     with_one_less_s : float
@@ -104,7 +105,7 @@ class Plan:
         What decided: `poisson`, `arrivals` or `replay`, a simulation; `formula`, exact where simulation
         cannot tell; or `idle`, without any traffic.
     analytic : Answer or None
-        The formula's answer for Poisson arrivals at `servers`.
+        The best formula's answer at `servers`, for these arrivals; for a trace, for Poisson ones.
     analytic_servers, poisson_servers, arrivals_servers, replay_servers : int or None
         The fewest by formula, by simulation of Poisson arrivals, of the arrivals asked for, and by
         replaying the trace.
@@ -281,12 +282,12 @@ def _search(
     around: bool,
     tick: Callable[[int, int], None],
 ) -> Plan:
-    by_formula = search_formula(question)
-    by_poisson = search_drawn(question.with_poisson(), by_formula or math.floor(question.load) + 1)
+    by_poisson = search_drawn(question.with_poisson(), first_guess(question))
     tick(2, 5)
     guess = by_poisson.servers or 1
     by_arrivals = None if question.poisson else search_drawn(question, guess)
     by_replay = None if replay is None else search(question, replay, guess)
+    by_formula = search_formula(question, guess if by_arrivals is None else by_arrivals.servers or guess)
     tick(3, 5)
     decided, basis = _decide(question, by_formula, by_poisson, by_arrivals, by_replay, bursts)
     if decided.servers is None:
@@ -413,6 +414,6 @@ def _curve(question: Question, decided: Found, slo: Slo, poisson_servers: int | 
     around |= {servers - 1, servers, servers + 1, poisson_servers or servers}
     points = []
     for count in sorted(n for n in around if n >= workload.fewest_servers):
-        estimate, formula = workload.estimate(count, slo), question.formula(count)
-        points.append(Point(count, float(getattr(formula, slo.metric)), estimate.value, *estimate.interval()))
+        estimate, formula = workload.estimate(count, slo), question.known(count, slo.metric)
+        points.append(Point(count, formula, estimate.value, *estimate.interval()))
     return tuple(points)

@@ -105,7 +105,7 @@ def _by_servers(axes: Axes, plan: Plan) -> None:
         "s--",
         color="tab:orange",
         markersize=4,
-        label="formula, Poisson arrivals",
+        label="formula" if plan.burstiness is None else "formula, Poisson arrivals",
     )
     axes.axhline(plan.limit_s, color="tab:red", linewidth=1, label=f"limit {plan.limit_s:g} s")
     if plan.servers is not None:

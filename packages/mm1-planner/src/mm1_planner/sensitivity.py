@@ -54,7 +54,7 @@ class Sensitivity:
     rate, service : tuple of Course
         At the servers planned, by simulation on the same draws.
     needed : tuple of Needed
-        Servers by rate, by the formula; empty where there is none for the question.
+        Servers by rate, by the formula; empty where that has none or takes a while.
     headroom : float
         The largest factor of the rate, up to 2, at which the servers planned still keep every promise,
         within 1 %.
@@ -78,7 +78,9 @@ def sensitivity(question: Question, workload: Workload, servers: int) -> Sensiti
         service=tuple(
             _course(question, short.slower_service(factor), servers, factor) for factor in _FACTORS
         ),
-        needed=() if question.limits else tuple(_needed(question, factor) for factor in _NEEDED),
+        needed=()
+        if question.limits or not question.quick
+        else tuple(_needed(question, factor) for factor in _NEEDED),
         headroom=_headroom(question, short, servers),
     )
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mm1_planner.arrivals import Arrivals, Renewal, poisson
+from mm1_planner.arrivals import Arrivals, poisson
 from mm1_planner.models.answer import Answer
-from mm1_planner.models.choice import answer_of
+from mm1_planner.models.choice import answer_of, answer_to, is_poisson
 from mm1_planner.search import fewest
-from mm1_planner.service import Constant, Exponential, Service
+from mm1_planner.service import Constant, Empirical, Exponential, Service
 from mm1_planner.simulation import Simulation, customers_needed
 from mm1_planner.slo import Slo
 from mm1_planner.workload import Limits, Workload, drawn
@@ -31,6 +31,7 @@ class Question:
     seed: int
     customers: int | None
     limits: Limits
+    answers: dict[int, Answer] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def rate_per_s(self) -> float:
@@ -40,20 +41,38 @@ class Question:
     @property
     def poisson(self) -> bool:
         """Whether the arrivals asked for are Poisson."""
-        return isinstance(self.traffic, Renewal) and isinstance(self.traffic.gap, Exponential)
+        return is_poisson(self.traffic)
 
     @property
     def exact(self) -> bool:
         """Whether the formula is exact for any number of servers."""
         return self.poisson and not self.limits and isinstance(self.law, Exponential | Constant)
 
+    @property
+    def quick(self) -> bool:
+        """Whether the formula takes no more than milliseconds."""
+        return self.poisson and isinstance(self.law, Exponential | Constant | Empirical)
+
     def formula(self, servers: int) -> Answer:
-        """The formula's answer for Poisson arrivals: exact for exponential and constant service."""
-        return answer_of(self.rate_per_s, self.law, servers)
+        """The best formula's answer for these arrivals; kept, since some take a while."""
+        if servers not in self.answers:
+            quick = self.quick or self.load >= servers
+            self.answers[servers] = (
+                answer_of(self.rate_per_s, self.law, servers)
+                if quick
+                else answer_to(self.traffic, self.law, servers)
+            )
+        return self.answers[servers]
+
+    def known(self, servers: int, metric: str) -> float:
+        """A metric by formula where that is quick or was computed before; NaN elsewhere."""
+        if not self.quick and servers not in self.answers:
+            return math.nan
+        return float(getattr(self.formula(servers), metric))
 
     def with_poisson(self) -> Question:
         """The same question for Poisson arrivals of the same rate."""
-        return replace(self, traffic=poisson(self.rate_per_s))
+        return self if self.poisson else replace(self, traffic=poisson(self.rate_per_s), answers={})
 
     @property
     def load(self) -> float:
@@ -128,18 +147,32 @@ def not_found(question: Question, found: Found) -> str:
     return f"with the {question.most} servers allowed {worst.metric} is {still} in simulation"
 
 
-def search_formula(question: Question) -> int | None:
-    """The fewest servers by the formula; None where it does not count requests that leave unserved."""
-    if question.limits:
+def first_guess(question: Question) -> int:
+    """About how many servers, by the quickest formula there is for Poisson arrivals."""
+    least = max(math.floor(question.load) + 1, question.least)
+    found = fewest(
+        lambda n: _keeps(question, answer_of(question.rate_per_s, question.law, n)),
+        low=least,
+        guess=least + math.isqrt(least),
+        most=question.most,
+    )
+    return found or least
+
+
+def search_formula(question: Question, guess: int) -> int | None:
+    """The fewest servers by formula; None where it says to simulate or does not count who leaves unserved."""
+    if question.limits or "simulate" in question.formula(max(guess, math.floor(question.load) + 1)).method:
         return None
-    low = math.floor(question.load) + 1
+    return fewest(
+        lambda n: _keeps(question, question.formula(n)),
+        low=max(math.floor(question.load) + 1, question.least),
+        guess=guess,
+        most=question.most,
+    )
 
-    def keeps(servers: int) -> bool:
-        answer = question.formula(servers)
-        return all(getattr(answer, slo.metric) < slo.limit_s for slo in question.slos)
 
-    least = max(low, question.least)
-    return fewest(keeps, low=least, guess=low + math.isqrt(low), most=question.most)
+def _keeps(question: Question, answer: Answer) -> bool:
+    return all(getattr(answer, slo.metric) < slo.limit_s for slo in question.slos)
 
 
 def search(question: Question, workload: Workload, guess: int) -> Found:

@@ -141,7 +141,11 @@ def _interval(estimate: Estimate) -> list[object]:
 
 
 def _or_endless(*numbers: float | None) -> list[object]:
-    return ["endless" if number is not None and math.isinf(number) else number for number in numbers]
+    told: list[object] = []
+    for number in numbers:
+        unknown = number is None or math.isnan(number)
+        told.append(None if unknown else "endless" if math.isinf(number or 0.0) else number)
+    return told
 
 
 def _finite(*numbers: float) -> list[object]:

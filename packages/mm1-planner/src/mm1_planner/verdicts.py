@@ -48,11 +48,13 @@ def idle_verdict(servers: int) -> str:
 
 
 def _others(question: Question, servers: int, counts: Mapping[str, int | None]) -> str:
-    formula = (
-        "the formula does not count requests that leave unserved"
-        if question.limits
-        else f"the formula ({question.formula(servers).method}) asks for {counts['analytic_servers']}"
-    )
+    method = question.formula(servers).method
+    if question.limits:
+        formula = "the formula does not count requests that leave unserved"
+    elif counts["analytic_servers"] is None:
+        formula = f"no number by formula ({method})"
+    else:
+        formula = f"the formula ({method}) asks for {counts['analytic_servers']}"
     if counts["replay_servers"] is None and counts["arrivals_servers"] is None:
         return formula
     formula += f", simulated Poisson arrivals for {counts['poisson_servers']}"
