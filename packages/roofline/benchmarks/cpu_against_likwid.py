@@ -26,7 +26,7 @@ from roofline.cpu_streams import Streams
 from roofline.measurement import machine_name
 from roofline.native import CHAINS, compiled
 
-ROUNDS = 3
+ROUNDS = 2
 SECONDS = 0.25
 PAIRS = {"read": "load", "copy": "copy", "write_nt": "store_mem", "copy_nt": "copy_mem"}
 
