@@ -25,7 +25,7 @@ def test_within_budget(write_gate, entry):
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     (model,) = answer["models"]
-    assert answer["over_budget"] == 0
+    assert answer["over"] == 0
     assert model["over"] == []
     assert 0 < model["low_s"] <= model["total_s"] <= model["high_s"]
     assert model["total_s"] >= model["prefill_s"] + 30 * model["decode_step_s"] * 0.99
@@ -61,8 +61,8 @@ def test_markdown_for_a_comment(write_gate, entry):
     done = gate("--output", "comment.md", folder=path.parent)
     assert done.returncode == 1
     text = (path.parent / "comment.md").read_text()
-    assert "| chat | A100-80GB | 4 |" in text
-    assert "1 of 1 models over budget" in text
+    assert "| chat | A100-80GB | request |" in text
+    assert "1 of 1 models over a limit" in text
 
 
 @pytest.mark.parametrize(
@@ -98,12 +98,35 @@ def repository(write_gate, entry):
     return path
 
 
-def test_base_shows_the_growth(repository):
+def test_base_shows_old_and_new(repository):
     done = gate("--base", "HEAD", "--json", folder=repository.parent)
     assert done.returncode == 0, done.stderr
-    (model,) = json.loads(done.stdout)["models"]
+    answer = json.loads(done.stdout)
+    lines = {line["quantity"]: line for line in answer["lines"]}
     # Twice the layers, the same embedding and head: between a half and all of twice the time.
-    assert 0.5 < model["change"] <= 1.0
+    assert 1.5 < lines["request"]["new_ms"] / lines["request"]["old_ms"] <= 2.0
+    assert lines["request"]["budget_ms"] == 1e6
+
+
+def test_what_did_not_change_is_not_judged(repository, write_gate, entry):
+    write_gate(entry("max_ms = 1e6"), layers=12)
+    done = gate("--base", "HEAD", "--json", folder=repository.parent)
+    answer = json.loads(done.stdout)
+    assert (answer["models"], answer["unchanged"]) == ([], ["chat"])
+    everything = json.loads(gate("--base", "HEAD", "--all", "--json", folder=repository.parent).stdout)
+    assert len(everything["models"]) == 1
+    # A change of the traffic is a change.
+    write_gate(entry("max_ms = 1e6").replace("batch = 4", "batch = 5"), layers=12)
+    assert json.loads(gate("--base", "HEAD", "--json", folder=repository.parent).stdout)["unchanged"] == []
+
+
+def test_growth_is_limited_against_the_base(repository, write_gate, entry):
+    write_gate(entry("max_growth_percent = 10"), layers=24)
+    done = gate("--base", "HEAD", folder=repository.parent)
+    assert done.returncode == 1
+    assert "longer than the accepted" in done.stderr
+    write_gate(entry("max_growth_percent = 150"), layers=24)
+    assert gate("--base", "HEAD", folder=repository.parent).returncode == 0
 
 
 def test_base_without_the_file_is_new(repository, entry):

@@ -34,8 +34,8 @@ AIC_MODELS = {
 
 
 def aiconfigurator(python: Path, content: dict, line, heading) -> None:
-    """Static prefill and decode of aiconfigurator's vLLM backend on an H200, which is another stack than ours:
-    its kernels are fused. Its error with the best scalar for it is printed too.
+    """Static prefill and decode of aiconfigurator's vLLM backend on an H200, another stack than ours: its
+    kernels are fused. Its error with the best scalar for it is printed too.
     """
     rows = [row for row in pass_rows(content, "cuda-graph") if row.model in AIC_MODELS]
     asked = [

@@ -1,9 +1,9 @@
 """Fails a pull request whose models would answer too slowly.
 
-`read_gate` reads the list of models and their budgets, `judge` predicts each and says which are over.
+`compare` predicts what a gate file says now and what it said before, and `sarif` says it to a code host.
 """
 
-from latency_gate.gatefile import Entry, read_gate
-from latency_gate.verdict import Verdict, judge
+from latency_gate.comparison import Compared, Line, compare
+from latency_gate.sarif import sarif
 
-__all__ = ["Entry", "Verdict", "judge", "read_gate"]
+__all__ = ["Compared", "Line", "compare", "sarif"]
