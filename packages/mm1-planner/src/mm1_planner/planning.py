@@ -282,7 +282,8 @@ def _search(
     around: bool,
     tick: Callable[[int, int], None],
 ) -> Plan:
-    by_poisson = search_drawn(question.with_poisson(), first_guess(question))
+    # Beside other arrivals the Poisson number is for comparison only.
+    by_poisson = search_drawn(question.with_poisson(), first_guess(question), settle=question.poisson)
     tick(2, 5)
     guess = by_poisson.servers or 1
     by_arrivals = None if question.poisson else search_drawn(question, guess)

@@ -186,14 +186,15 @@ def search(question: Question, workload: Workload, guess: int) -> Found:
     return Found(servers, workload)
 
 
-def search_drawn(question: Question, guess: int) -> Found:
-    """The fewest servers for simulated arrivals, in runs long enough to tell."""
+def search_drawn(question: Question, guess: int, *, settle: bool = True) -> Found:
+    """The fewest servers for simulated arrivals; to `settle` it, in runs long enough to tell."""
     length = question.customers
     if length is None:
         needed = customers_needed(question.load / guess, guess, question.law.scv)
         length = min(needed, _FIRST_LENGTH)
     found = search(question, _workload(question, length), guess)
-    while question.customers is None and length < _LAST_LENGTH and not found.settled(question.slos):
+    long_enough = not settle or question.customers is not None
+    while not long_enough and length < _LAST_LENGTH and not found.settled(question.slos):
         length = min(4 * length, _LAST_LENGTH)
         found = search(question, _workload(question, length), found.servers or guess)
     return found
