@@ -1,6 +1,7 @@
 """The tables of the study: every score's rank agreement with the measured damage, over models and formats.
 
-Run: python rank_tables.py STUDY RESULT.json        (STUDY: the folder that rank_study.py filled)
+Run: python rank_tables.py STUDY RESULT.json        (STUDY: the folder that rank_study.py filled; after
+calibrate.py, whose constants the tier of the weights alone takes)
 
 For each score, format and group of models: the mean over the models of Spearman's rho over all layers, within
 roles, and of the recall of the worst tenth, with a 95 % interval by drawing models anew.
@@ -16,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from quant_risk_analyzer.agreement import rank_agreement
+from quant_risk_analyzer.weights_only import weight_risk
 
 DRAWS = 4000
 ROLE_TABLE = "role names (perfect table)"
+WEIGHTS = "weights only"
 
 
 def loaded(folder: Path) -> list[dict[str, Any]]:
@@ -43,6 +46,9 @@ def predicted(model: dict[str, Any], score: str, kind: str) -> dict[str, float]:
         for layer in model["layers"]:
             by_role.setdefault(layer["role"], []).append(layer["kl"][kind])
         return {layer["name"]: float(np.mean(by_role[layer["role"]])) for layer in model["layers"]}
+    if score == WEIGHTS:
+        errors = predicted(model, "weight relative error", kind)
+        return {layer["name"]: weight_risk(errors[layer["name"]], layer["role"]) for layer in model["layers"]}
     return {layer["name"]: layer["scores"][score][kind] for layer in model["layers"]}
 
 
@@ -89,7 +95,8 @@ def tables(models: list[dict[str, Any]]) -> dict[str, Any]:
             continue
         every = [set(model["layers"][0]["scores"]) for model in members]
         common = set.intersection(*every)
-        scores = [name for name in members[0]["layers"][0]["scores"] if name in common] + [ROLE_TABLE]
+        scores = [name for name in members[0]["layers"][0]["scores"] if name in common]
+        scores += [WEIGHTS, ROLE_TABLE]
         found[group] = {
             kind: {
                 score: {name: interval(values) for name, values in agreements(members, score, kind).items()}

@@ -16,6 +16,7 @@ OURS = {
     "text": "**32 texts**",
     "own samples": "**no data (own samples)**",
     "random tokens": "**no data (random tokens)**",
+    "weights only": "**weights only**",
 }
 PEERS = {
     "modelopt gradient": "modelopt's gradient score, 32 texts",
