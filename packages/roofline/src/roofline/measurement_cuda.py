@@ -4,6 +4,7 @@ events.
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable
@@ -23,7 +24,8 @@ def measure_cuda(*, seconds: float, seed: int, tick: Callable[[int, int], None])
     torch = require("torch", extra="torch", distribution="roofline")
     if not torch.cuda.is_available():
         raise BadInput("device is 'cuda', but torch finds no CUDA device; give cpu")
-    require("triton", extra="torch", distribution="roofline")
+    if importlib.util.find_spec("triton") is None:
+        raise BadInput("device 'cuda' needs triton, which comes with the builds of torch for CUDA on Linux")
     torch.manual_seed(seed)
     before = gpu_conditions()
     names = dtypes(torch)
