@@ -105,7 +105,9 @@ def test_the_manifest_says_what_was_found(halved):
 
 
 def test_a_loader_that_does_not_know_the_layout_fails(halved):
-    folder, _ = halved
+    folder, result = halved
+    if result.form == "two":
+        pytest.skip("one form is enough: transformers takes seconds to load")
     with pytest.raises(BadInput):
         load_model(folder)
     transformers = pytest.importorskip("transformers")

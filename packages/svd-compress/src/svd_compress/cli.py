@@ -374,7 +374,7 @@ def animate(
         "first_angle_rad": geometry.first_angle,
         "stretch": geometry.stretch.tolist(),
         "second_angle_rad": geometry.second_angle,
-        "reflected": bool(geometry.stretch[1] < 0),
+        "reflected": geometry.reflected,
         "frames": frames,
     }
     rows = [[name, value] for name, value in fields.items()]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CIRCLE, LONG, SHORT, FAINT = "#1f4e79", "#c0392b", "#1e8449", "#bbbbbb"
 LABELLED = 8
+# A singular value below this share of the other is the rounding of zero.
+ROUNDING = 1e-14
 
 
 def blank_figure(width: float, height: float) -> Figure:
@@ -157,7 +159,10 @@ def frame(geometry: Geometry, stage: str, M: Float64, *, reach: float, share: fl
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     axes.grid(visible=True, linewidth=0.3)
     sigma_1, sigma_2 = geometry.singular_values
-    turned = ", the plane turned over" if geometry.stretch[1] < 0 else ""
+    collapsed = sigma_2 <= ROUNDING * sigma_1
+    turned = ", the plane turned over" if geometry.stretch[1] < 0 and not collapsed else ""
+    if collapsed:
+        sigma_2, turned = 0.0, ", the plane collapses" + (" to a line" if sigma_1 else "")
     axes.set_title(f"{stage}\nσ₁ = {sigma_1:.4g}, σ₂ = {sigma_2:.4g}{turned}", fontsize=10)
     return figure
 

@@ -39,6 +39,11 @@ class Geometry:
     stretch: Float64
     singular_values: Float64
 
+    @property
+    def reflected(self) -> bool:
+        """Whether the plane is turned over: the determinant is negative."""
+        return bool(self.stretch[1] < 0 and np.linalg.det(self.matrix) < 0)
+
 
 def rotation(angle: float) -> Float64:
     """The matrix that turns the plane by `angle` radians, counter-clockwise."""
