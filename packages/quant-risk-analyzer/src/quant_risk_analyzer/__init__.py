@@ -3,11 +3,15 @@
 Importing this package loads numpy and no torch; functions that run a model import it when called.
 """
 
+from quant_risk_analyzer.activations import round_cache, round_tokens, rounded_inputs
 from quant_risk_analyzer.agreement import Agreement, rank_agreement, spearman
 from quant_risk_analyzer.allocation import Allocation, allocate
 from quant_risk_analyzer.comparison import Change, Comparison, compare
+from quant_risk_analyzer.compensation.awq import awq
+from quant_risk_analyzer.compensation.gptq import gptq
 from quant_risk_analyzer.drift import LayerDrift, drift_bound, drifts, measured_drift, predict_drift
 from quant_risk_analyzer.formats import FORMATS, IntegerFormat, NumberFormat
+from quant_risk_analyzer.qat import train_quantized
 from quant_risk_analyzer.quantizers import Quantized, quantize
 from quant_risk_analyzer.ratings import Thresholds
 from quant_risk_analyzer.report import FormatRisk, LayerRisk, RiskReport
@@ -18,6 +22,7 @@ from quant_risk_analyzer.smoothing import migrate, smoothing_factors
 from quant_risk_analyzer.together import JointDamage, measure_together
 from quant_risk_analyzer.truth import LayerDamage, Measurement, measure
 from quant_risk_analyzer.verification import RankCheck, Verification, verify
+from quant_risk_analyzer.weights.scan import WeightReport, scan
 from quant_risk_analyzer.weights_only import rate_weights
 
 __all__ = [
@@ -39,10 +44,13 @@ __all__ = [
     "RiskReport",
     "Thresholds",
     "Verification",
+    "WeightReport",
     "allocate",
+    "awq",
     "compare",
     "drift_bound",
     "drifts",
+    "gptq",
     "measure",
     "measure_together",
     "measured_drift",
@@ -52,9 +60,14 @@ __all__ = [
     "rank_agreement",
     "rate",
     "rate_weights",
+    "round_cache",
+    "round_tokens",
+    "rounded_inputs",
     "rounded_weights",
+    "scan",
     "search_scale",
     "smoothing_factors",
     "spearman",
+    "train_quantized",
     "verify",
 ]

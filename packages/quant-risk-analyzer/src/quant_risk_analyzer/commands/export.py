@@ -14,9 +14,9 @@ from quant_risk_analyzer.commands.application import app
 @command(
     app,
     examples=[
-        "quant-risk-analyzer rate ./my-model --formats int4 --granularity 128 -o risk.json",
         "quant-risk-analyzer export risk.json --to llm-compressor --file recipe.yaml",
         "quant-risk-analyzer export risk.json --to gguf",
+        "quant-risk-analyzer export risk.json --format int4 --to sarif --file risk.sarif",
     ],
 )
 def export(
@@ -35,7 +35,7 @@ def export(
         Path | None, typer.Option(help="Write the recipe here; without it, it is printed.")
     ] = None,
 ) -> Report:
-    """Write the recipe that a quantizer reads, from an analysis that is there already."""
+    """Write the recipe that a quantizer reads, from what `rate -o risk.json` or `allocate -o` wrote."""
     from mfi_command.files import atomic_file
     from quant_risk_analyzer.export import DIALECTS
     from quant_risk_analyzer.export import export as compute
