@@ -141,5 +141,6 @@ def opt_30b() -> Outcome:
         },
         len(judged.rows) > 0 and off_ms < 10 and kept,
         f"{len(judged.rows)} decode steps on {_where(content)}, at most {off_ms:.2f} ms off;"
-        " prefill on an A100 against SmoothQuant's figure 9 (FasterTransformer), one scalar from four rows of OPT-13B",
+        " prefill on an A100 against SmoothQuant's figure 9 (FasterTransformer), one scalar from four rows"
+        " of OPT-13B",
     )
