@@ -209,3 +209,11 @@ def test_tied_weights_are_rated_once_and_measured_in_both_places(plain):
         assert not plain.mlp[2].c_fc.weight.any()
     assert plain.mlp[2].c_fc.weight.any()
     assert len(ratings(plain)) == 17
+
+
+def test_what_is_not_rated_is_said(plain):
+    assert rate(plain, formats="int8", tokens=64, context=16).unrated == {}
+    plain.experts = nn.Parameter(torch.zeros(3, 4, 5))
+    report = rate(plain, formats="int8", tokens=64, context=16)
+    assert report.unrated == {"experts": 60}
+    assert "Not rated: 60 parameters in 1 tensors" in report.summary["text"]

@@ -112,6 +112,8 @@ class RiskReport:
     rank_stability
         By format: Spearman's rho between the risks from the even and from the odd windows. Near 1 the order
         is not noise; it does not say that the order is right.
+    unrated
+        Elements of weights that no site holds, by name: experts in one tensor of three axes, for instance.
     caveats
         Why the order deserves no confidence at all: `confidence` is "none" then.
     """
@@ -128,6 +130,7 @@ class RiskReport:
     thresholds: Thresholds
     rank_stability: Mapping[str, float]
     caveats: tuple[str, ...] = ()
+    unrated: Mapping[str, int] = field(default_factory=dict)
 
     def risks(self, format: str) -> dict[str, float]:
         """Risk by layer name for one format."""
@@ -150,11 +153,20 @@ class RiskReport:
         """Counts of the grades, summed risk, and a sentence for each format."""
         by_format = {each: self._summary(each) for each in self.formats}
         return {
-            "text": " ".join(str(each["text"]) for each in by_format.values()),
+            "text": " ".join([*(str(each["text"]) for each in by_format.values()), *self._left_out()]),
             "layers": len(self.layers),
             "parameters": sum(layer.shape[0] * layer.shape[1] for layer in self.layers),
             "formats": by_format,
         }
+
+    def _left_out(self) -> list[str]:
+        if not self.unrated:
+            return []
+        return [
+            f"Not rated: {sum(self.unrated.values())} parameters in {len(self.unrated)} tensors that are "
+            "no linear "
+            f"layer of their own, the first is {next(iter(self.unrated))}."
+        ]
 
     def _summary(self, format: str) -> dict[str, object]:
         grades = Counter(layer.formats[format].rating for layer in self.layers)
@@ -179,6 +191,7 @@ class RiskReport:
             "tier": self.tier,
             "confidence": self.confidence,
             "caveats": list(self.caveats),
+            "unrated": dict(self.unrated),
             "granularity": self.granularity,
             "tokens": self.tokens,
             "context": self.context,

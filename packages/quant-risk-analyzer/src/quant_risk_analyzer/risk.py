@@ -19,7 +19,7 @@ from quant_risk_analyzer.quantizers import quantize, rounded
 from quant_risk_analyzer.ratings import Thresholds
 from quant_risk_analyzer.reasons import channel_reasons, comparison_reasons
 from quant_risk_analyzer.report import FormatRisk, LayerRisk, RiskReport
-from quant_risk_analyzer.sites import Site, chosen_sites
+from quant_risk_analyzer.sites import Site, chosen_sites, unrated
 from quant_risk_analyzer.texts import own_windows, text_windows
 
 if TYPE_CHECKING:
@@ -189,6 +189,7 @@ def rate_windows(
         thresholds=limits,
         rank_stability=stability,
         caveats=caveats,
+        unrated=unrated(network),
     )
 
 

@@ -120,6 +120,27 @@ def linear_sites(model: Any) -> dict[str, Site]:
     return found
 
 
+def unrated(model: Any) -> dict[str, int]:
+    """Weights of two and more axes that are no site, no embedding and no tied head: elements by name.
+
+    Experts in one tensor of three axes are among them: no module runs for one expert alone.
+    """
+    if not hasattr(model, "named_modules"):
+        return {}
+    known = {id(module.weight) for site in linear_sites(model).values() for module in site.modules}
+    root = getattr(model, "_root", "")
+    tables = {
+        id(module.weight)
+        for module in model.modules()
+        if "Embedding" in type(module).__name__ and getattr(module, "weight", None) is not None
+    }
+    return {
+        name.removeprefix(root): parameter.numel()
+        for name, parameter in model.named_parameters()
+        if parameter.ndim > 1 and id(parameter) not in known | tables
+    }
+
+
 def _with_conv1d(model: Any, named: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
     """The linear layers and transformers' Conv1D modules, which are no `nn.Linear`, in the model's order."""
     if not hasattr(model, "named_modules"):
