@@ -1,38 +1,65 @@
-"""A queue in cimba, for `speed.py`: its annotations must resolve in a module of their own."""
+"""Queues in cimba, for `speed.py`: it compiles classes of a module only, so there is one for each size."""
 
-import cimba
+import cimba as cb
 from cimba import inputs
 
-
-def model_of(load: float, servers: int) -> type:
-    """The model of M/M/c at a load, services of mean 1."""
-
-    class Queue(cimba.Model):
-        interarrival: cimba.Input[float] = inputs.dist.exponential(mean=1 / (load * servers))
-        service_time: cimba.Input[float] = inputs.dist.exponential(mean=1)
-        queue: cimba.Container
-        mean_queue: cimba.Output[float]
-
-        @cimba.process
-        def arrivals(self):
-            while True:
-                cimba.hold(self.interarrival.next())
-                self.queue.put(1)
-
-        @cimba.process(copies=servers)
-        def server(self):
-            while True:
-                self.queue.get(1)
-                cimba.hold(self.service_time.next())
-
-        @cimba.on_end
-        def measure(self):
-            self.mean_queue = self.queue.mean_level()
-
-    return Queue
+LOAD = 0.8
 
 
-def run(model: type, duration: float) -> None:
-    """One replication."""
-    window = cimba.Window(warmup=0, duration=duration)
-    cimba.Experiment(model(), replications=1, window=window, seed=1).run()
+class MM1(cb.Model):
+    """One server."""
+
+    interarrival: cb.Input[float] = inputs.dist.exponential(mean=1 / LOAD)
+    service_time: cb.Input[float] = inputs.dist.exponential(mean=1)
+    queue: cb.Container
+    mean_queue: cb.Output[float]
+
+    @cb.process
+    def arrivals(self):
+        while True:
+            cb.hold(self.interarrival.next())
+            self.queue.put(1)
+
+    @cb.process
+    def server(self):
+        while True:
+            self.queue.get(1)
+            cb.hold(self.service_time.next())
+
+    @cb.on_end
+    def measure(self):
+        self.mean_queue = self.queue.mean_level()
+
+
+class MM16(cb.Model):
+    """Sixteen servers."""
+
+    interarrival: cb.Input[float] = inputs.dist.exponential(mean=1 / (16 * LOAD))
+    service_time: cb.Input[float] = inputs.dist.exponential(mean=1)
+    queue: cb.Container
+    mean_queue: cb.Output[float]
+
+    @cb.process
+    def arrivals(self):
+        while True:
+            cb.hold(self.interarrival.next())
+            self.queue.put(1)
+
+    @cb.process(copies=16)
+    def server(self):
+        while True:
+            self.queue.get(1)
+            cb.hold(self.service_time.next())
+
+    @cb.on_end
+    def measure(self):
+        self.mean_queue = self.queue.mean_level()
+
+
+MODELS = {1: MM1, 16: MM16}
+
+
+def run(servers: int, customers: int) -> None:
+    """One replication of about so many customers."""
+    window = cb.Window(warmup=0, duration=customers / (LOAD * servers))
+    cb.Experiment(MODELS[servers](), replications=1, window=window, seed=1).run()

@@ -21,6 +21,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+if importlib.util.find_spec("cimba"):
+    import peer_cimba  # before anything is compiled, or it cannot compile its own
+
 from mm1_planner import draw, parse_service, simulate
 from mm1_planner.engine.fast import simulate_fast
 from mm1_planner.engine.reference import simulate_with_simpy
@@ -63,11 +66,8 @@ def compare(servers: int, rounds: int) -> dict[str, object]:
     engines["stream"] = (lambda: stream(servers, STREAMED), STREAMED)
     stream(servers, STREAMED)
     if importlib.util.find_spec("cimba"):
-        import peer_cimba
-
-        model, count = peer_cimba.model_of(LOAD, servers), FAST // 4
-        peer_cimba.run(model, 1000.0)
-        engines["cimba"] = (lambda: peer_cimba.run(model, count / (LOAD * servers)), count)
+        peer_cimba.run(servers, 1000)
+        engines["cimba"] = (lambda: peer_cimba.run(servers, FAST // 4), FAST // 4)
     simulate_fast(gaps[:10], services[:10], servers)
     speeds: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(rounds):
