@@ -166,7 +166,9 @@ class JsonFolder(MutableMapping[str, Any]):
 
 def _workers(workers: int | None) -> int:
     if workers is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        # Not every system tells which cores a process may use.
+        affinity = getattr(os, "sched_getaffinity", None)
+        return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
     if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= 10_000:
         raise BadInput(f"workers is {workers!r}; expected a whole number between 1 and 10000")
     return workers
