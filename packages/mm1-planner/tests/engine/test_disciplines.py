@@ -21,7 +21,7 @@ from mm1_planner.engine.sharing import simulate_sharing
 LAWS = ["exp:1", "det:1", "lognormal:1:2"]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     seed=st.integers(0, 2**32),
     servers=st.sampled_from([1, 2, 5, 16]),
@@ -30,7 +30,7 @@ LAWS = ["exp:1", "det:1", "lognormal:1:2"]
     load=st.floats(0.3, 1.5),
 )
 def test_priorities(seed: int, servers: int, kinds: int, law: str, load: float) -> None:
-    gaps, services = draw(load * servers, parse_service(law), 400, seed=seed)
+    gaps, services = draw(load * servers, parse_service(law), 150, seed=seed)
     classes = np.random.default_rng(seed).integers(0, kinds, gaps.size)
     fast = simulate_priority(gaps, services, classes, servers)
     simpy = simulate_priority_with_simpy(gaps, services, classes, servers)
@@ -40,7 +40,7 @@ def test_priorities(seed: int, servers: int, kinds: int, law: str, load: float) 
         np.testing.assert_allclose(fast[0], simulate_fast(gaps, services, servers)[0], rtol=0, atol=1e-9)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     seed=st.integers(0, 2**32),
     together=st.sampled_from([1, 2, 5, 30]),
@@ -51,14 +51,14 @@ def test_priorities(seed: int, servers: int, kinds: int, law: str, load: float) 
 )
 def test_sharing(seed: int, together: int, limited: bool, law: str, slower: float, load: float) -> None:
     speeds = 1 / (1 + slower * np.arange(together))
-    gaps, works = draw(load * together * speeds[-1], parse_service(law), 250, seed=seed)
+    gaps, works = draw(load * together * speeds[-1], parse_service(law), 90, seed=seed)
     fast = simulate_sharing(gaps, works, speeds, limited=limited)
     simpy = simulate_sharing_with_simpy(gaps, works, speeds, limited=limited)
     np.testing.assert_allclose(fast[0], simpy[0], rtol=0, atol=1e-8)
     np.testing.assert_allclose(fast[1], simpy[1], rtol=0, atol=1e-8)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     seed=st.integers(0, 2**32),
     largest=st.sampled_from([None, 1, 3, 8]),
@@ -66,7 +66,7 @@ def test_sharing(seed: int, together: int, limited: bool, law: str, slower: floa
     each=st.floats(0, 0.9),
 )
 def test_batches(seed: int, largest: int | None, fixed: float, each: float) -> None:
-    gaps = draw(1.0, parse_service("exp:1"), 400, seed=seed)[0]
+    gaps = draw(1.0, parse_service("exp:1"), 150, seed=seed)[0]
     fast = simulate_batching(gaps, fixed, each, largest)
     simpy = simulate_batching_with_simpy(gaps, fixed, each, largest)
     np.testing.assert_array_equal(fast[0], simpy[0])
