@@ -164,11 +164,14 @@ class JsonFolder(MutableMapping[str, Any]):
         return sum(1 for _ in self)
 
 
-def _workers(workers: int | None) -> int:
+def _workers(workers: object) -> int:
     if workers is None:
         # Not every system tells which cores a process may use.
         affinity = getattr(os, "sched_getaffinity", None)
-        return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+        if affinity is not None:
+            return len(affinity(0))
+        count = os.cpu_count()
+        return 1 if count is None else count
     if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= 10_000:
         raise BadInput(f"workers is {workers!r}; expected a whole number between 1 and 10000")
     return workers

@@ -33,18 +33,18 @@ class Report:
         What a person reads: tables, then one line each.
     draw
         Makes the figure; called only when a figure is asked for.
-    page
-        Makes the HTML page of a command that has one of its own, in place of the figure and the tables.
     over_limit
         A sentence when the answer is a finding over the limit the user set: exit code 1.
+    page
+        Makes the HTML page of a command that has one of its own, in place of the figure and the tables.
     """
 
     fields: Mapping[str, object]
     tables: Sequence[Table] = ()
     notes: Sequence[str] = ()
     draw: Callable[[], Figure] | None = None
-    page: Callable[[], str] | None = None
     over_limit: str | None = None
+    page: Callable[[], str] | None = None
 
 
 def plain(value: object) -> Any:
