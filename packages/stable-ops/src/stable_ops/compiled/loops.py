@@ -116,15 +116,15 @@ def squares(d: Any) -> Any:
 
 
 @loop
-def to_odd(y: Any, near: Any, bits: Any) -> None:
+def to_odd(y: Any, near: Any, near_bits: Any, out_bits: Any) -> None:
     """Float64 to float32, what is inexact with an odd last bit: then a rounding to 16 bits is the only one.
 
-    `bits` are those of `near`.
+    `near` is overwritten, `near_bits` are its bits; results go elsewhere, so that the loop can use vectors.
     """
     for j in range(len(y)):
         near[j] = np.float32(y[j])
     for j in range(len(y)):
         back = np.float64(near[j])
         step = np.int32(-1) if abs(back) > abs(y[j]) else np.int32(1)
-        wrong = (back != y[j]) and (bits[j] & 1) == 0 and y[j] == y[j]
-        bits[j] += step if wrong else np.int32(0)
+        wrong = (back != y[j]) and (near_bits[j] & 1) == 0 and y[j] == y[j]
+        out_bits[j] = near_bits[j] + (step if wrong else np.int32(0))

@@ -45,7 +45,8 @@ def _weights(x: Any, peak: Any, e: Any, whole: Any) -> Any:
 @loop
 def _store(y: Any, out: Any, odd: Any) -> None:
     if odd:
-        to_odd(y, out, out.view(np.int32))
+        near = np.empty(len(y), np.float32)
+        to_odd(y, near, near.view(np.int32), out.view(np.int32))
     else:
         for j in range(len(y)):
             out[j] = np.float32(y[j])
