@@ -178,6 +178,9 @@ def stream_queue(
         # One look for each doubling: a rule that looks often stops where the spread happens to be small.
         if record.full == _BATCHES:
             if record.size >= shortest and precise(record.estimates(cluster), precision):
+                # The batches that ended the run promise too much, or it would not have ended: pairs of them
+                # do less so.
+                record.merge()
                 return record, size, True
             if record.customers * 2 + size > most:
                 return record, size, False
