@@ -70,7 +70,16 @@ def main():
         )  # fmt: skip
     keeps = [float(keep) for keep in arguments.keeps.split(",")]
 
+    told = []
+
     def tell(row):
+        told.append(row)
+        if arguments.record:
+            record(
+                arguments.record, device_name(arguments.device),
+                model=Path(arguments.model).name, dense=[row.in_domain.before, row.other_domain.before],
+                heal_minutes=arguments.heal, rows=[item.to_dict() for item in told],
+            )  # fmt: skip
         print(
             f"{row.method:20} {row.layout:8} keep {row.keep:g} kept {row.kept:.4f} "
             f"in-domain {row.in_domain.after:.2f} "
@@ -81,12 +90,6 @@ def main():
 
     rows = compare(bench, keeps, heal_minutes=arguments.heal, on_row=tell)
     print(to_markdown("Methods", comparison_report(rows)))
-    if arguments.record:
-        record(
-            arguments.record, device_name(arguments.device),
-            model=Path(arguments.model).name, dense=[rows[0].in_domain.before, rows[0].other_domain.before],
-            heal_minutes=arguments.heal, rows=[row.to_dict() for row in rows],
-        )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -27,4 +27,4 @@ def record(name, device, **content):
         "command": "python " + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
     where.write_text(json.dumps({**head, **content}, indent=1) + "\n")
-    print(f"wrote {where}")
+    print(f"wrote {where}", flush=True)

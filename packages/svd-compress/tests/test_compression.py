@@ -278,9 +278,9 @@ def test_predicted_rises_are_right_on_the_trained_model(reference):
 @pytest.mark.slow
 def test_the_trained_model_under_a_budget_of_one_point(reference, tmp_path):
     texts = {"calibration": "reference:calibration", "evaluate": "reference:in-domain"}
-    result = compress(reference, **texts, output=tmp_path / "out", max_ppl_rise=1.0)
+    result = compress(reference, **texts, output=tmp_path / "out", max_ppl_rise=1.0, min_saving=0.2)
     assert result.feasible
-    assert result.rise < result.rise_high <= 1.0
+    assert result.rise < result.rise_high < 1.0
     assert result.kept_compressed_layers <= 0.8
     assert result.bytes_after < result.bytes_before
     dense, small = load_model(reference), load_compressed(tmp_path / "out")

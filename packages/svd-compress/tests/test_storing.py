@@ -1,6 +1,7 @@
 """What is on disk: shards, folded weights, tied heads, stock transformers, resumed work."""
 
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -16,8 +17,9 @@ from checkpoint_lens import load_model, open_checkpoint
 from mfi_command import BadInput
 from svd_compress import compress, load_compressed
 from svd_compress.folder import Factors, dense_bytes, own_tensors, write_folder
+from svd_compress.gradients import moments
 from svd_compress.layer_store import LayerStore
-from svd_compress.preparation import prepare
+from svd_compress.preparation import LayerTask, prepare, prepare_layer
 from svd_compress.texts import spread_windows
 
 SMALL = {"context": 64, "calibration_tokens": 1536}
@@ -185,6 +187,20 @@ class TestResuming:
         with pytest.raises(BadInput, match="moments"):
             prepare(model, windows, names, memory_bytes=1000)
 
+    def test_a_task_that_travels_gives_the_same_bits(self, given):
+        model, windows, names = given
+        seen = moments(model, windows, names[:1])[names[0]]
+        weight = model.linear_layers()[names[0]].weight.detach()
+        task = LayerTask(names[0], weight, seen, None, keep_gradients=True)
+        packed = pickle.dumps(task)
+        assert b"torch" not in packed.replace(b"svd_compress", b"")
+        here, there = prepare_layer(task), pickle.loads(pickle.dumps(prepare_layer(pickle.loads(packed))))
+        assert torch.equal(here.factors.left, there.factors.left)
+        assert torch.equal(here.factors.right, there.factors.right)
+        assert torch.equal(here.gradients, there.gradients)
+        np.testing.assert_array_equal(here.losses, there.losses)
+
+    @pytest.mark.slow
     def test_other_executors_give_the_same_bits(self, given):
         model, windows, names = given
         here = prepare(model, windows, names)

@@ -133,6 +133,7 @@ def perplexity_rise() -> Outcome:
             evaluate="reference:in-domain",
             output=output,
             max_ppl_rise=1.0,
+            min_saving=0.2,
             evaluation_tokens=12288,
         )
         if not result.feasible or result.kept_compressed_layers is None or result.bytes_after is None:

@@ -1,0 +1,69 @@
+"""The recorded results as the tables of README and guide.
+
+uv run python packages/svd-compress/benchmarks/tables.py
+"""
+
+import json
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def read(name):
+    """One recorded run."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def number(value):
+    """Three or four digits; a power of ten for what is beyond use."""
+    if value >= 1e5:
+        return f"{value:.0e}".replace("e+0", "e")
+    return f"{value:.0f}" if value >= 1000 else f"{value:.1f}"
+
+
+def perplexity(name):
+    """In-domain / other domain, a row for each method and form, a column for each share kept."""
+    run = read(name)
+    keeps = sorted({row["keep"] for row in run["rows"]}, reverse=True)
+    dense = " / ".join(number(value) for value in run["dense"])
+    lines = [
+        f"{run['model']}, dense {dense} ({run['device']}, {run['date']}, torch {run['versions']['torch']}):",
+        "",
+    ]
+    lines.append("| method | ranks | form | " + " | ".join(f"keep {keep:g}" for keep in keeps) + " |")
+    lines.append("|---|---|---|" + "---|" * len(keeps))
+    for key in dict.fromkeys((row["method"], row["ranks"], row["layout"]) for row in run["rows"]):
+        own = {r["keep"]: r for r in run["rows"] if (r["method"], r["ranks"], r["layout"]) == key}
+        cells = [
+            f"{number(own[k]['in_domain']['after'])} / {number(own[k]['other_domain']['after'])}"
+            for k in keeps
+        ]
+        lines.append("| " + " | ".join([*key, *cells]) + " |")
+    return "\n".join(lines)
+
+
+def latency(name):
+    """A row for each shape, rank, form and number of tokens."""
+    run = read(name)
+    lines = [f"{run['device']}, {run['date']}, torch {run['versions']['torch']}, bfloat16, cold weights:", ""]
+    lines += [
+        "| form | tokens | shape | rank | kernel | dense us | factored us | speed-up | bound | of the bound |"
+    ]
+    lines += ["|---|---|---|---|---|---|---|---|---|---|"]
+    for row in run["rows"]:
+        gain = row["speed_up"]
+        cells = [
+            row["layout"], row["tokens"], "x".join(map(str, row["shape"])), row["rank"], row["kernel"],
+            f"{row['dense_s'] * 1e6:.1f}", f"{row['factored_s'] * 1e6:.1f}",
+            f"{gain['median']:.2f} ({gain['low']:.2f} to {gain['high']:.2f})", f"{row['bound']:.2f}",
+            f"{gain['median'] / row['bound']:.2f}",
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    shares = ", ".join(f"{key}: {value:.2f}" for key, value in run["median_share_of_bound"].items())
+    return "\n".join([*lines, "", f"Median share of the bound: {shares}."])
+
+
+if __name__ == "__main__":
+    for name in ("perplexity_smollm2", "perplexity_reference"):
+        print(perplexity(name), end="\n\n")
+    print(latency("latency_h200"))
