@@ -1,7 +1,7 @@
 """The committed runs on a GPU: `stable-ops bench` in parts, so that several processes compile.
 
     gpu=packages/stable-ops/benchmarks/gpu.py
-    python $gpu compile 0 4 & python $gpu compile 1 4 & ...   # fills torch.compile's cache on disk
+    python $gpu compile 0 4 & python $gpu compile 1 4 & ...   # fills Triton's and torch.compile's caches
     python $gpu accuracy softmax gelu --output parts & ...    # errors, invariance, trials
     python $gpu speed --output parts --wait go                # compiles, waits for the file "go", times
     python $gpu merge parts packages/stable-ops/benchmarks/results/h100.json
@@ -17,7 +17,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ COMPILED = tuple(n for n in LENGTHS if n not in (256, 512))
 FEW = (1024, 4096, 32_768, 131_072)
 ELEMENTS = {"bfloat16": 2**28, "float16": 2**28, "float32": 2**27}
 LATE = "flashinfer"
+# What these compile stays on disk for the next process.
+COMPILING = {"stable_ops", "torch.compile"}
 DTYPES = ("bfloat16", "float16", "float32")
 
 
@@ -45,9 +47,9 @@ def points(dtype: str) -> tuple[Point, ...]:
     return plan(ops, LENGTHS if first else FEW, [dtype], elements=ELEMENTS[dtype])
 
 
-def everything(few: bool) -> list[Point]:
-    """The points of a run; the few of bfloat16 at four lengths, or all."""
-    chosen = [point for dtype in DTYPES[: 1 if few else None] for point in points(dtype)]
+def everything(few: bool, dtypes: Sequence[str] = DTYPES) -> list[Point]:
+    """The points of a run; the few of bfloat16 at four lengths, or all of some formats."""
+    chosen = [point for dtype in dtypes[: 1 if few else None] for point in points(dtype)]
     return [point for point in chosen if not few or point.op not in ROW_OPS or point.length in FEW]
 
 
@@ -60,12 +62,14 @@ def backends(point: Point) -> list[str]:
     return [name for name in BACKENDS if name not in left_out]
 
 
-def compile_part(part: int, parts: int, *, few: bool) -> None:
-    """Fill torch.compile's cache on disk with every `parts`-th point from `part`."""
-    todo = [p for p in everything(few) if "torch.compile" in backends(p) and p.op not in SAMPLING]
-    for point in todo[part::parts]:
-        timing.prepare([point], ["torch.compile"], elements=point.rows * point.length)
-        print(point, flush=True)
+def compile_part(part: int, parts: int, *, few: bool, dtypes: Sequence[str], only: Sequence[str]) -> None:
+    """Fill the caches on disk with every `parts`-th point from `part`."""
+    todo = [(p, name) for p in everything(few, dtypes) for name in backends(p) if name in {*only} & COMPILING]
+    for point, name in todo[part::parts]:
+        # torch has no top-p to compile.
+        if point.op not in SAMPLING or name != "torch.compile":
+            timing.prepare([point], [name], elements=point.rows * point.length)
+            print(point, name, flush=True)
 
 
 def accuracy(ops: list[str], folder: Path) -> None:
@@ -80,9 +84,9 @@ def accuracy(ops: list[str], folder: Path) -> None:
                 print(op, dtype, *some, flush=True)
 
 
-def speed(folder: Path, wait: Path | None, *, few: bool, only: list[str]) -> None:
+def speed(folder: Path, wait: Path | None, *, few: bool, dtypes: Sequence[str], only: Sequence[str]) -> None:
     """Compile everything, or the kernels of some libraries, wait for the file, time."""
-    prepared = [timing.Prepared(point) for point in everything(few)]
+    prepared = [timing.Prepared(point) for point in everything(few, dtypes)]
     for some in (set(BACKENDS) - {"torch.compile", LATE}, {"torch.compile"}, {LATE}):
         some &= set(only)
         if not some:
@@ -169,20 +173,25 @@ def rounded(value: Any) -> Any:
     return [rounded(one) for one in value] if isinstance(value, list | tuple) else value
 
 
+def _choice(step: argparse.ArgumentParser) -> None:
+    step.add_argument("--few", action="store_true", help="bfloat16 at four lengths only")
+    step.add_argument("--dtypes", nargs="+", default=list(DTYPES), choices=list(DTYPES))
+    step.add_argument("--only", nargs="+", default=list(BACKENDS), choices=list(BACKENDS))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     steps = parser.add_subparsers(dest="step", required=True)
     step = steps.add_parser("compile")
     step.add_argument("part", type=int)
     step.add_argument("parts", type=int)
-    step.add_argument("--few", action="store_true", help="bfloat16 at four lengths only")
+    _choice(step)
     step = steps.add_parser("accuracy")
     step.add_argument("ops", nargs="+")
     step.add_argument("--output", type=Path, required=True)
     step = steps.add_parser("speed")
     step.add_argument("--output", type=Path, required=True)
-    step.add_argument("--few", action="store_true", help="bfloat16 at four lengths only")
-    step.add_argument("--only", nargs="+", default=list(BACKENDS), choices=list(BACKENDS))
+    _choice(step)
     step.add_argument("--wait", type=Path, help="file to wait for; see the source for FILE.*")
     step = steps.add_parser("merge")
     step.add_argument("folder", type=Path)
@@ -190,11 +199,11 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_grad_enabled(False)
     if given.step == "compile":
-        compile_part(given.part, given.parts, few=given.few)
+        compile_part(given.part, given.parts, few=given.few, dtypes=given.dtypes, only=given.only)
     elif given.step == "accuracy":
         accuracy(given.ops, given.output)
     elif given.step == "speed":
-        speed(given.output, given.wait, few=given.few, only=given.only)
+        speed(given.output, given.wait, few=given.few, dtypes=given.dtypes, only=given.only)
     else:
         merge(given.folder, given.path)
 

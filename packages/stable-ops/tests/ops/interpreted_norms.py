@@ -93,6 +93,33 @@ def in_teams():
     return cases
 
 
+def in_fours():
+    """The kernel that keeps four numbers to an int64, with whole rows to a program."""
+    cases = 0
+    for length, centre in ((256, True), (252, True), (252, False)):
+        x = special(length, torch.float16)
+        w, b = vectors(length, torch.float16)
+        for form in FORMS if length == 252 else FORMS[:1]:
+            if (form == "layer_norm") != centre:
+                continue
+            constants = {
+                "EPS": 0.0,
+                "OFFSET": 1.0 if form == "gemma" else 0.0,
+                "CENTRE": centre,
+                "TWICE": form == "hf",
+                "SCALE": True,
+                "SHIFT": centre,
+            }
+            exact = both(form, x, w, b, 0.0)[1]
+            # Whole rows, and rows of which a part is read at a time.
+            for block in (256, 64):
+                y = torch.empty_like(x)
+                chosen = Plan(block, 1, rows=4, fours=True)
+                norms.launched(chosen, length, x.device, 1, constants)(len(x), x, w, b, y)
+                cases += judge(form, y, exact)
+    return cases
+
+
 def main():
     cases = 0
     for dtype, length in ((torch.float16, 5), (torch.float16, 129), (torch.float32, 129)):
@@ -127,6 +154,7 @@ def main():
     cases += judge("rms_norm", *both("rms_norm", x, w, b, 0.0))
     # A row in one part, as the kernel for rows that programs share sees it.
     cases += in_teams()
+    cases += in_fours()
     x = draw(4, 6, 5, dtype=torch.float16)
     moved = norms.layer_norm(x.movedim(-1, 0), None, None, eps=1e-5, axis=0).movedim(0, -1)
     assert torch.equal(moved, norms.layer_norm(x, None, None, eps=1e-5, axis=-1))

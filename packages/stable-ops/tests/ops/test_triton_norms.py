@@ -26,12 +26,13 @@ def test_norms_under_the_interpreter():
 
 def test_every_length_has_a_launch():
     from stable_ops.ops.triton import exchange
-    from stable_ops.ops.triton.norms import plan
+    from stable_ops.ops.triton.norm_plan import plan
 
-    for centre in (False, True):
-        for length in (1, 2, 3, 64, 1000, 1024, 1025, 8192, 32768, 32769, 65537, 2**18, 2**20, 2**24):
-            chosen = plan(length, centre=centre, processors=132)
-            assert chosen.rows == 0 or chosen.block >= length
+    lengths = (1, 2, 3, 64, 1000, 1024, 1025, 8192, 32768, 32769, 65537, 2**18, 2**20, 2**24)
+    for fours, centre in ((False, False), (False, True), (True, False), (True, True)):
+        for length in lengths:
+            chosen = plan(length, centre=centre, processors=132, fours=fours)
+            assert chosen.rows == 0 or chosen.parts > 1 or chosen.fours or chosen.block >= length
             assert chosen.parts == 1 or chosen.parts <= exchange.MOST_PARTS
             assert (
                 chosen.parts == 1 or (chosen.parts - 1) * chosen.block < length <= chosen.parts * chosen.block
@@ -40,7 +41,7 @@ def test_every_length_has_a_launch():
                 assert number & (number - 1) == 0
             assert 1 <= chosen.resident <= 32
             # A row is not shared by more programs than the device holds at once.
-            assert plan(length, centre=centre, processors=1).parts == 1
+            assert plan(length, centre=centre, processors=1, fours=fours).parts == 1
 
 
 def test_teams_share_the_rows_evenly():

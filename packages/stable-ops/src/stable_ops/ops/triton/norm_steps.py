@@ -24,7 +24,7 @@ import triton.language as tl
 from stable_ops.ops.triton.arithmetic import round_once
 
 # The interpreter calls Python for each pair of a reduction that numpy does not know.
-_INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
+INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 _DOWN = tl.constexpr(2.0**-896)
 # The high word of 2^128 2^-896, read as a float32.
 OVERFLOW = tl.constexpr(1.875 * 2.0**-96)
@@ -66,11 +66,11 @@ def shorten(small, dtype: tl.constexpr, CUT: tl.constexpr):
     Below 2^-126 y is cut at 2^-178 first, far below half of the least subnormal number. Without CUT nothing
     is cut off, as of the product of two 16-bit numbers, which has at most 22 bits.
     """
-    if CUT and not _INTERPRETED and dtype == tl.bfloat16:
+    if CUT and not INTERPRETED and dtype == tl.bfloat16:
         near, high = tl.inline_asm_elementwise(
             _CUT_BFLOAT16, "=r,=f,=f,d,d", [small], dtype=(tl.bfloat16, tl.float32), is_pure=True, pack=2
         )
-    elif CUT and not _INTERPRETED:
+    elif CUT and not INTERPRETED:
         near, high = tl.inline_asm_elementwise(
             _CUT_FLOAT16, "=r,=f,=f,d,d", [small], dtype=(tl.float16, tl.float32), is_pure=True, pack=2
         )
@@ -92,7 +92,7 @@ def worse(a, b):
 @triton.jit
 def worst_of(alarm):
     """The largest of a tile, NaN if one is."""
-    if _INTERPRETED:
+    if INTERPRETED:
         worst = tl.max(tl.where(alarm == alarm, alarm, float("inf")))
     else:
         worst = tl.reduce(alarm, None, worse)
@@ -110,7 +110,7 @@ def sum_rows(first, second, CENTRE: tl.constexpr):
     if not CENTRE:
         second = tl.sum(second, axis=1)
         first = second
-    elif _INTERPRETED:
+    elif INTERPRETED:
         first = tl.sum(first, axis=1)
         second = tl.sum(second, axis=1)
     else:
@@ -124,6 +124,19 @@ def is_far(first, second, n):
 
 
 @triton.jit
+def _inverse_root(square):
+    """square^-1/2 within two ulp: the device's estimate, 2^-20 off, and one step of the third order."""
+    if INTERPRETED:
+        return tl.rsqrt(square)
+    else:
+        y = tl.inline_asm_elementwise(
+            "rsqrt.approx.ftz.f64 $0, $1;", "=d,d", [square], dtype=tl.float64, is_pure=True, pack=1
+        )
+        off = tl.fma(-square * y, y, double(1.0))
+        return tl.fma(y * off, tl.fma(off, double(0.375), double(0.5)), y)
+
+
+@triton.jit
 def root_of(first, second, n, EPS: tl.constexpr, CENTRE: tl.constexpr):
     """n times the root times a power of two, that power, the root's inverse, is the root exact in float64."""
     unit = double(2.0**-80 if EPS > _HUGE_EPS else 2.0**80)
@@ -131,7 +144,8 @@ def root_of(first, second, n, EPS: tl.constexpr, CENTRE: tl.constexpr):
     if CENTRE:
         total -= first * first
     square = total * unit * unit + double(EPS) * (n * unit) * (n * unit)
-    inverse = tl.rsqrt(square)
+    # The device's estimate for an infinity is 0, from which the step makes NaN.
+    inverse = tl.where(square == float("inf"), 0.0, _inverse_root(square))
     root = square * inverse
     root = tl.fma(inverse * 0.5, tl.fma(-root, root, square), root)
     rational = tl.fma(root, root, -square) == 0
@@ -148,7 +162,7 @@ def _again(ptr, place, inside):
 @triton.jit
 def _small(b):
     """b 2^-896 of a 16-bit b; an infinity or NaN becomes a number that `shorten` reports."""
-    if b.dtype == tl.bfloat16 and not _INTERPRETED:
+    if b.dtype == tl.bfloat16 and not INTERPRETED:
         # Two at a time, as they are loaded.
         small = tl.inline_asm_elementwise(
             """{

@@ -5,21 +5,19 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import triton
 
 from mfi_command import BadInput
 from stable_ops.arrays import is_tensor, unwrap, without_gradients
-from stable_ops.ops.triton import exchange, norm_rows, norm_teams
+from stable_ops.ops.triton import exchange, norm_fours, norm_rows, norm_streams, norm_teams
 from stable_ops.ops.triton.launch import Launch
+from stable_ops.ops.triton.norm_plan import INTERPRETED, Plan, plan
 from stable_ops.ops.triton.rows import last, on_device_of, packed
-
-_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def layer_norm(x: Any, weight: Any, bias: Any, *, eps: float, axis: int) -> Any:
@@ -30,55 +28,6 @@ def layer_norm(x: Any, weight: Any, bias: Any, *, eps: float, axis: int) -> Any:
 def rms_norm(x: Any, weight: Any, *, eps: float, form: str, axis: int, offset: float = 0.0) -> Any:
     """`stable_ops.rms_norm` of a CUDA tensor; `offset` is added to each weight."""
     return _rows(x, weight, None, eps, axis, twice=form == "hf", offset=offset)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How rows of a length are computed; nothing in it that bits depend on follows from how many there are.
-
-    Tiles of `rows` rows of at most `block` columns in registers, `again` read for their second use; or rows
-    in `parts` programs of `block` columns; or, with neither, each row `block` columns at a time. `warps`
-    warps to a program, `registers` for each thread.
-    """
-
-    block: int
-    warps: int
-    rows: int = 0
-    parts: int = 1
-    registers: int | None = None
-    again: bool = False
-
-    @property
-    def resident(self) -> int:
-        """Programs that a multiprocessor holds at once, of those that stay until all rows are done."""
-        return min(32, 2**16 // (32 * self.warps * (self.registers or 128)))
-
-
-# Tiles of short rows: rows, registers, whether they are read again instead of kept; by the length of a block.
-_SHORT = {
-    False: {128: (4, 128, True), 256: (2, 128, False), 512: (1, 128, False)},
-    True: {128: (8, 168, True), 256: (4, 248, False), 512: (1, 128, False)},
-}
-
-
-def plan(length: int, *, centre: bool, processors: int) -> Plan:
-    """The launch for rows of that length on a device with so many multiprocessors."""
-    block = max(16, triton.next_power_of_2(length))
-    if block <= 512:
-        rows, registers, again = _SHORT[centre][max(128, block)]
-        rows *= min(2, max(1, 128 // block))
-        return Plan(block, warps=1, rows=rows, registers=registers, again=again)
-    part = 4096 if block <= 2**17 else 8192
-    parts = triton.cdiv(length, part)
-    if length > 32768 and not centre and parts <= min(exchange.MOST_PARTS, processors) and not _INTERPRETED:
-        return Plan(part, warps=part // 1024, parts=parts, registers=128)
-    if centre:
-        warps = min(16, max(1, block // 1024))
-        return Plan(256 * warps, warps, registers=64)
-    if block == 1024:
-        return Plan(512, warps=2, registers=40)
-    warps = min(16, block // 1024)
-    return Plan((512 if block <= 4096 else 256) * warps, warps)
 
 
 def _rows(
@@ -127,20 +76,28 @@ def _call(
     processors = (
         torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
     )
-    chosen = plan(length, centre=centre, processors=processors)
-    unit = _unit(length)
-    units = length // unit
-    constants: dict[str, Any] = {
+    fours = _in_fours(length, kinds, offset, twice)
+    chosen = plan(length, centre=centre, processors=processors, fours=fours)
+    constants = {
         "EPS": float(eps),
         "OFFSET": offset,
         "CENTRE": centre,
         "TWICE": twice,
         "SCALE": not kinds[3],
         "SHIFT": not kinds[4],
-        "UNIT": unit,
-        "EVEN": length % chosen.block == 0,
-        "BLOCK": chosen.block,
     }
+    return launched(chosen, length, device, processors, constants)
+
+
+def launched(
+    chosen: Plan, length: int, device: Any, processors: int, constants: dict[str, Any]
+) -> Callable[..., None]:
+    """What computes rows as a plan says."""
+    if chosen.fours:
+        return _fours(chosen, length, device, constants)
+    unit = _unit(length)
+    units = length // unit
+    constants = constants | {"UNIT": unit, "EVEN": length % chosen.block == 0, "BLOCK": chosen.block}
     settings: dict[str, Any] = {"warps": chosen.warps, "registers": chosen.registers}
     resident = processors * chosen.resident
     if chosen.rows:
@@ -163,6 +120,37 @@ def _call(
         in_teams(teams * parts, *operands, scratch, count, units, parts, teams)
 
     return shared
+
+
+def _in_fours(length: int, kinds: tuple[Any, ...], offset: float, twice: bool) -> bool:
+    """Whether x is of 16 bits, weight and bias of the same format, and rows are whole fours."""
+    alike = kinds[0] == kinds[1] == kinds[2] and kinds[0].itemsize == 2
+    # The last rounding would be of a product that float32 does not hold.
+    return alike and length % 4 == 0 and not (twice and offset) and not INTERPRETED
+
+
+def _fours(chosen: Plan, length: int, device: Any, constants: dict[str, Any]) -> Callable[..., None]:
+    """What computes rows four numbers at a time."""
+    block, rows, parts = chosen.block // 4, chosen.rows, chosen.parts
+    unit = _unit(length // 4)
+    units = length // 4 // unit
+    inverse = int(np.float64(1 / length).view(np.int64))
+    constants = constants | {"UNIT": unit, "EVEN": length % chosen.block == 0, "BLOCK": block, "ROWS": rows}
+    constants["STEP"] = max(16, 256 * chosen.warps // rows)
+    settings: dict[str, Any] = {"warps": chosen.warps, "registers": chosen.registers}
+    if chosen.block * parts < length:
+        twice = Launch(norm_streams.fours_twice, **settings, **constants)
+        return lambda count, *operands: twice(-(-count // rows), *operands, count, units, inverse)
+    constants["WIDTH"] = triton.next_power_of_2(parts)
+    once = Launch(norm_fours.in_fours, **settings, **constants)
+
+    def start(count: int, x: Any, *others: Any) -> None:
+        groups = -(-count // rows)
+        # Without parts nothing is exchanged, and any pointer will do.
+        scratch = x if parts == 1 else exchange.scratch(2 * groups * rows, parts, device)
+        once(groups * parts, x, *others, scratch, count, units, inverse, 0, parts)
+
+    return start
 
 
 def _vector(values: Any, name: str, rows: Any) -> Any:

@@ -56,6 +56,11 @@ def _rows(x: Any, axis: int, op: int) -> Any:
 def _call(length: int, op: int, dtype: Any, device: Any, many: bool) -> Callable[[Any, Any, int], None]:
     """What computes any number of rows of that length; `many` only tells kernels apart."""
     chosen = plan(length, op, wide=dtype == torch.float32, processors=_processors(device))
+    return launched(chosen, length, op, dtype, device)
+
+
+def launched(chosen: Plan, length: int, op: int, dtype: Any, device: Any) -> Callable[[Any, Any, int], None]:
+    """What computes rows as a plan says."""
     kernel, constants = _kernel(chosen, length, op, dtype)
     launch = Launch(kernel, warps=chosen.warps, registers=chosen.registers, **constants)
     parts = chosen.parts
@@ -77,15 +82,8 @@ def _call(length: int, op: int, dtype: Any, device: Any, many: bool) -> Callable
             # One that waits may need the words of a second exchange.
             scratch = exchange.scratch(2 * count, parts, device)
             if length % 2 == 0:
-                launch(
-                    count * parts,
-                    x.view(torch.int32),
-                    y.view(torch.int32),
-                    scratch,
-                    count,
-                    parts,
-                    length // 2,
-                )
+                x, y = x.view(torch.int32), y.view(torch.int32)
+                launch(count * parts, x, y, scratch, count, parts, length // 2)
             else:
                 launch(count * parts, x, y, scratch, count, parts, length)
 
