@@ -30,10 +30,10 @@ CONTEXT, JUDGED_TOKENS, PIECES = 256, 16384, 64
 
 
 def halves(text):
-    """Alternate pieces of some three thousand characters: both halves have every subject, and no sentence twice.
+    """Alternate pieces of some three thousand characters: both halves have every subject.
 
-    In eighths of the text, as a first version had it, the halves were of different subjects, and rises on
-    them differed by more than any interval over windows can know.
+    In eighths of the text, as a first version had it, the halves were of other subjects, and
+    rises on them differed by more than any interval over windows can know.
     """
     cuts = [len(text) * i // PIECES for i in range(PIECES + 1)]
     parts = [text[a:b] for a, b in pairwise(cuts)]

@@ -14,6 +14,7 @@ from mfi_command import BadInput
 from svd_compress import compress, compressibility, load_compressed
 from svd_compress.evaluation import losses
 from svd_compress.factored import FactoredLinear, PivotedLinear
+from svd_compress.fusing import fuse
 from svd_compress.pivoting import pivot
 from svd_compress.preparation import balanced, prepare
 from svd_compress.texts import spread_windows
@@ -163,6 +164,24 @@ def test_factored_layers_keep_their_bias():
     layer = PivotedLinear(compact.left.float(), compact.right.float(), compact.pivots, bias)
     torch.testing.assert_close(layer(x), x @ (left @ right).T + bias)
     assert layer.rank == 2
+
+
+def test_one_token_takes_the_kernel_that_was_set_and_others_do_not():
+    rng = torch.Generator().manual_seed(0)
+    left, right, bias = (torch.randn(s, generator=rng) for s in [(6, 2), (2, 4), (6,)])
+    compact = pivot(left, right)
+    for layer in (
+        FactoredLinear(left, right, bias),
+        PivotedLinear(compact.left.float(), compact.right.float(), compact.pivots, bias),
+    ):
+        seen = []
+        layer.one_token = lambda x, seen=seen: seen.append(x.shape) or left @ (right @ x)
+        one, three = torch.randn(1, 1, 4, generator=rng), torch.randn(1, 3, 4, generator=rng)
+        for x in (one, three):
+            torch.testing.assert_close(layer(x), x @ (left @ right).T + bias)
+        assert seen == [(4,)]
+    with pytest.raises(BadInput, match="GPU"):
+        fuse(layer)
 
 
 def test_a_flat_spectrum_is_refused_and_nothing_written(writer, texts, tmp_path):

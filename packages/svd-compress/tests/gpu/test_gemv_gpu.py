@@ -45,3 +45,24 @@ def test_it_is_the_product(shape, overlap, dtype):
                 expected[where["rest"].long()] = a.double() @ inner
             error = (y.double() - expected).norm() / expected.norm()
             assert error < slack, (form, trial)
+
+
+@pytest.mark.parametrize("layout", ["two", "pivoted"])
+def test_a_fused_layer_gives_what_it_gave(layout):
+    from svd_compress.factored import FactoredLinear, PivotedLinear
+    from svd_compress.fusing import fuse
+    from svd_compress.pivoting import pivot
+
+    rng = torch.Generator("cuda").manual_seed(1)
+    left, right = (
+        torch.randn(s, generator=rng, device="cuda").bfloat16() for s in [(2048, 512), (512, 2048)]
+    )
+    layer = FactoredLinear(left, right * 0.02)
+    if layout == "pivoted":
+        compact = pivot(left, right * 0.02)
+        layer = PivotedLinear(compact.left.bfloat16(), compact.right.bfloat16(), compact.pivots)
+    x = torch.randn(1, 1, 2048, generator=rng, device="cuda").bfloat16()
+    before = layer(x)
+    (row,) = fuse(layer, rounds=6)
+    assert (layer.one_token is not None) == (row.kernel == "fused")
+    assert (layer(x).double() - before.double()).norm() < 1e-2 * before.double().norm()
