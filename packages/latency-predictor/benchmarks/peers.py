@@ -33,7 +33,7 @@ AIC_MODELS = {
 }
 
 
-def aiconfigurator(python: Path, content: dict, line, heading) -> None:
+def aiconfigurator(python: Path, content: dict, ours, line, heading) -> None:
     """Static prefill and decode of aiconfigurator's vLLM backend on an H200, another stack than ours: its
     kernels are fused. Its error with the best scalar for it is printed too.
     """
@@ -54,7 +54,10 @@ def aiconfigurator(python: Path, content: dict, line, heading) -> None:
         return
     measured = np.array([row.seconds for row, _ in pairs])
     found = np.array([seconds for _, seconds in pairs])
+    answered = {row for row, _ in pairs}
     for phase in ("prefill", "decode"):
+        mine = ours.where(lambda row, phase=phase: row in answered and row.phase == phase)
+        line(f"  ours, families left out, {phase}", mine.errors)
         chosen = np.array([row.phase == phase for row, _ in pairs])
         if chosen.any():
             line(f"  {phase}", np.abs(found / measured - 1)[chosen])

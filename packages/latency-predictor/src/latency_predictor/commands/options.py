@@ -19,7 +19,7 @@ Device = Annotated[
 ]
 Batch = Annotated[int, typer.Option("--batch", help="Sequences at once.")]
 Prompt = Annotated[int, typer.Option("--prompt", help="Tokens of each prompt.")]
-Stack = Annotated[str, typer.Option("--stack", help="cuda-graph, compiled, eager, vllm, ...")]
+Stack = Annotated[str, typer.Option("--stack", help="cuda-graph, eager, vllm, ... or one of --fit")]
 Dtype = Annotated[str, typer.Option("--dtype", help="Of arithmetic and activations.")]
 WeightDtype = Annotated[str, typer.Option("--weight-dtype", help="Of the stored matrices, if not the same.")]
 KvDtype = Annotated[str, typer.Option("--kv-dtype", help="Of the key-value cache, if not the same.")]

@@ -15,6 +15,7 @@ from latency_predictor.fitting.operators import fit_device
 from latency_predictor.fitting.samples import Samples, collected
 from latency_predictor.fitting.stack import busy, family, fit_stack, held_out, pass_rows
 from latency_predictor.intervals import conformal
+from latency_predictor.recipes import RECIPES
 from latency_predictor.stacks import PHASES, Stack, find_stack, stacks
 from latency_predictor.timing import Hardware
 from mfi_command import BadInput, atomic_file
@@ -106,6 +107,8 @@ def fit_own(content: Mapping[str, Any], *, device: str | Path | Device | None = 
             notes.append(f"stack {name}: {len(rows)} passes, fewer than {LEAST_PASSES}: not fitted")
             continue
         base = replace(stacks().get(name) or find_stack(_BASE.get(name, "cuda-graph")), name=name)
+        if name in RECIPES:
+            base = replace(base, recipe=name)
         work = busy(rows, base, full, hardware)
         found[name] = fit_stack(work, base, f"{len(rows)} passes on {content['device']}")
         if len({family(row.model) for row in rows}) < LEAST_FAMILIES:
