@@ -15,7 +15,7 @@ from roofline.measurement import Measurement
 
 @pytest.fixture(scope="module")
 def ceilings():
-    return measure(seconds=1.0)
+    return measure(seconds=0.5)
 
 
 def test_rate_is_amount_over_time() -> None:
