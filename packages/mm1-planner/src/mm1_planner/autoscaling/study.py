@@ -127,12 +127,14 @@ def study_autoscaling(
     seed : int
         Of the draws. A schedule from a profile is tried on another draw than the one that it was fitted on.
 
-    All begin with the replicas that the first window needs.
-
     Raises
     ------
     BadInput
         If an input is out of range or not understood.
+
+    Notes
+    -----
+    All begin with the replicas that the first window needs.
     """
     if (profile is None) == (trace is None):
         raise BadInput("expected a profile or a trace, one of the two")
