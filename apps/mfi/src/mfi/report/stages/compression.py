@@ -35,7 +35,7 @@ def compression_stage(question: Decided, model: CausalLM, tick: Tick) -> Stage:
         f" {question.max_loss_rise:g} nats each; together they would save {saved:.1%} of the linear"
         " parameters."
         if low_rank
-        else f"None: no rank below break-even is predicted to cost less than {question.max_loss_rise:g} nats"
+        else f"None: no allowed rank is predicted to cost less than {question.max_loss_rise:g} nats"
         f" in any of the {len(verdicts)} layers. Leave it dense."
     )
     rows = [
@@ -60,7 +60,8 @@ def compression_stage(question: Decided, model: CausalLM, tick: Tick) -> Stage:
                 "Whitened truncation of each layer alone; the rise is a second-order prediction on"
                 f" {question.tokens} tokens of calibration text, half to factor and half to judge, not"
                 " measured: the compress command of svd-compress measures it on text that calibration"
-                " never saw. A rank above break-even saves nothing."
+                " never saw. Two full factors save only below break-even; without their redundant block, as"
+                " kept here, every rank saves."
             ),
             tables=[Table("Layers, largest saving first", columns, rows)],
             figures=[("Singular values of every layer, with break-even ranks", decay_figure(spectra))],
