@@ -140,8 +140,7 @@ def _calibration(found: dict[str, Any]) -> list[str]:
         "## Are the chances and the grades right?",
         f"The chance to be in the worst tenth was fitted on {len(fitted)} models and is judged here on "
         f"{len(judged)} others ({', '.join(judged)}). Grades by rank: C from a chance of 0.5 on, A up to "
-        "0.02. "
-        "The weights alone never reach either limit: no layer gets an A or a C by rank from them.",
+        "0.02; `none` where no layer got the grade.",
         "\n".join(lines),
         "Grades by risk, at their default limits of 0.001 and 0.01 nats per token, beside the grades "
         "that the "

@@ -140,6 +140,8 @@ def test_experts_of_a_block_share_a_format():
         for name in ("w1", "w2", "w3")
     ]
     found = allocate(made_report(4, layers), average_bits=6.3)
-    formats = [{kind for name, kind in found.assignment.items() if f".{block}." in name} for block in (0, 1)]
+    formats = [
+        {kind for name, kind in found.assignment.items() if f"layers.{block}." in name} for block in (0, 1)
+    ]
     assert [len(each) for each in formats] == [1, 1]
     assert formats[0] != formats[1]

@@ -40,10 +40,10 @@ def test_damage(models):
         measure(model, text, formats="int3", max_tokens=1024, context=128, layers=LAYERS) for model in models
     )
     for name, kl in here.kl("int3").items():
-        assert there.kl("int3")[name] == pytest.approx(kl, rel=1e-3)
+        assert there.kl("int3")[name] == pytest.approx(kl, rel=0.02)
     assignment = dict.fromkeys(here.kl("int3"), "int3")
     together = [measure_together(model, text, assignment, max_tokens=1024, context=128) for model in models]
-    assert together[1].kl == pytest.approx(together[0].kl, rel=1e-3)
+    assert together[1].kl == pytest.approx(together[0].kl, rel=0.02)
 
 
 def test_without_data(models):
