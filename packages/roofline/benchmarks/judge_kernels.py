@@ -51,15 +51,16 @@ def counters(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def record(folder: Path) -> None:
-    """Write the committed files."""
-    ceilings = json.loads((folder / "ceilings.json").read_text())
+def record(folders: list[Path]) -> None:
+    """Write the committed files: ceilings of the first folder, each case of the last one that has it."""
+    ceilings = json.loads((folders[0] / "ceilings.json").read_text())
+    cases = {case["name"]: case for folder in folders for case in counters(folder)}
     stamp = {"date": time.strftime("%Y-%m-%d"), "device": ceilings["device"]}
     versions = {**ceilings["versions"], "ncu": "2025.3.1.0"}
     ceilings = {**stamp, "command": "roofline measure --device cuda --seconds 12 --seed 1"} | ceilings
     (RESULTS / "ceilings_h200.json").write_text(json.dumps(ceilings, indent=1) + "\n")
     command = "ncu --clock-control none ... python packages/roofline/benchmarks/kernels_gpu.py run"
-    payload = {**stamp, "command": command, "versions": versions, "cases": counters(folder)}
+    payload = {**stamp, "command": command, "versions": versions, "cases": list(cases.values())}
     (RESULTS / "kernels_h200.json").write_text(json.dumps(payload, indent=1) + "\n")
 
 
@@ -90,5 +91,5 @@ def show() -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        record(Path(sys.argv[1]))
+        record([Path(one) for one in sys.argv[1:]])
     show()

@@ -250,6 +250,9 @@ def trace(path: Path) -> None:
 
 if __name__ == "__main__":
     torch.manual_seed(16)
+    if sys.argv[-1].startswith("--cases="):  # only these, to add to an earlier run
+        wanted = sys.argv.pop().partition("=")[2].split(",")
+        CASES = {name: CASES[name] for name in wanted}
     commands: dict[str, Callable[[Path], None]] = {"time": time_all, "trace": trace}
     if sys.argv[1] == "metrics":
         print(",".join(METRICS))
