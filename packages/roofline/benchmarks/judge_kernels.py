@@ -1,9 +1,10 @@
 """Our counts and verdicts beside a profiler's counters, from the files that kernels_gpu.py made on a GPU.
 
-    python packages/roofline/benchmarks/judge_kernels.py FOLDER     (ncu.csv cases.json times.json
-    ceilings.json) python packages/roofline/benchmarks/judge_kernels.py            (the committed run)
+    python packages/roofline/benchmarks/judge_kernels.py
+    python packages/roofline/benchmarks/judge_kernels.py FOLDER ...
 
-The first form writes results/kernels_h200.json and results/ceilings_h200.json; both print the table.
+The first form prints the committed run. The second makes it, results/kernels_h200.json and
+results/ceilings_h200.json, from folders with ncu.csv, cases.json, times.json and, in the first, ceilings.json.
 """
 
 from __future__ import annotations
