@@ -10,6 +10,7 @@ Every setting is also compared with the one that the plan has: bits that differ 
 from __future__ import annotations
 
 import argparse
+import datetime
 import functools
 import json
 import statistics
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import triton
 
 from stable_ops.ops.triton import norms, softmax
 from stable_ops.ops.triton.norm_plan import Plan
@@ -160,6 +162,13 @@ def run(path: Path, only: list[str]) -> None:
     """Time all settings, a length at a time."""
     flush = torch.empty(2**27, dtype=torch.int32, device=DEVICE)
     rows: list[dict[str, Any]] = []
+    about = {
+        "device": torch.cuda.get_device_name(),
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "versions": {"torch": torch.__version__, "triton": triton.__version__},
+        "elements": ELEMENTS,
+        "dtype": "bfloat16",
+    }
     groups: dict[tuple[str, int], list[Setting]] = {}
     for one in settings():
         groups.setdefault((one.op, one.length), []).append(one)
@@ -188,7 +197,7 @@ def run(path: Path, only: list[str]) -> None:
         medians = timed(calls, flush)
         shares = {name: medians["copy"] / ms for name, ms in medians.items()}
         rows.append({"op": op, "length": length, "ms": medians, "of_copy": shares, "differ": differ})
-        path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n", encoding="utf-8")
         speed, taken = 4 * ELEMENTS / medians["copy"] / 1e6, time.perf_counter() - began
         print(f"{op} {length}: copy {speed:.0f} GB/s, {taken:.1f} s")
         for name, share in sorted(shares.items(), key=lambda item: -item[1]):

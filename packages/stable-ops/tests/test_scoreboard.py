@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1]
 PAGE = PACKAGE.parents[1] / "docs" / "tools" / "stable-ops" / "scoreboard.md"
 GENERATOR = PACKAGE / "benchmarks" / "scoreboard.py"
-RUNS = ("h100", "h100_quack", "h200", "bench_cpu")
+RUNS = ("h100", "h100_quack", "bench_cpu")
 pytestmark = pytest.mark.skipif(
     not (GENERATOR.is_file() and PAGE.is_file()),
     reason="the benchmarks or the manual are not beside the tests",
@@ -47,6 +47,18 @@ def test_shares_follow_from_times(scoreboard, name):
         assert row["of_copy"] == pytest.approx(row["gb_per_s"] / run["copy_gb_per_s"][key], rel=1e-5)
         if row["of_read"] is not None:
             assert row["of_read"] == pytest.approx(row["gb_per_s"] / run["read_gb_per_s"][key], rel=1e-5)
+
+
+def test_shares_of_the_launches(scoreboard):
+    run = scoreboard.load("tune_h200")
+    assert run["device"]
+    assert len(run["rows"]) > 20
+    for row in run["rows"]:
+        for name, ms in row["ms"].items():
+            assert row["of_copy"][name] == pytest.approx(row["ms"]["copy"] / ms, rel=1e-3), (row["op"], name)
+        if "float64" in row["ms"]:
+            # Two kernels of a norm, apart from each other: the same bits.
+            assert row["differ"]["float64"] == 0
 
 
 def test_cells(scoreboard):

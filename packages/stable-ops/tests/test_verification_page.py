@@ -10,7 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1]
 BENCHMARKS = PACKAGE / "benchmarks"
 PAGE = PACKAGE.parents[1] / "docs" / "tools" / "stable-ops" / "verification.md"
-RUNS = sorted((BENCHMARKS / "results").glob("exhaustive_*.json"))
+RUNS = [
+    p for name in ("exhaustive", "norms") for p in sorted((BENCHMARKS / "results").glob(f"{name}_*.json"))
+]
 pytestmark = pytest.mark.skipif(not (RUNS and PAGE.is_file()), reason="the results or the page are not here")
 
 
