@@ -83,7 +83,7 @@ def test_several_servers_keep_their_exact_ends(service) -> None:
     [
         (Gamma(1 / 3.4, 1.5), Gamma(1.0, 0.7), 4),
         (Gamma(1 / 14.4, 0.7), Lognormal(1.0, 0.8), 16),
-        (Lognormal(1 / 7.4, 1.2), Gamma(1.0, 1.4), 8),
+        (Lognormal(1 / 6.8, 1.2), Gamma(1.0, 0.9), 8),
     ],
 )
 def test_declared_errors_hold(gap, service, servers: int) -> None:
