@@ -147,3 +147,32 @@ def test_a_config_dict_works_and_names_its_type() -> None:
 def test_bad_arguments(options: dict, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         predict("gpt2", **{"device": "A100", **options})
+
+
+def test_what_lies_outside_of_the_measurements_is_said_and_widens() -> None:
+    inside = predict("llama-3-8b", device="H200", batch=8, prompt=500, output=4)
+    outside = predict("qwen2.5-0.5b", device="H200", batch=4096, prompt=4, output=4)
+    assert not any("extrapolated" in note for note in inside.notes)
+    assert any("attention" in note and "extrapolated" in note for note in outside.notes)
+    near, far = (answer.decode.high_s / answer.decode.low_s for answer in (inside, outside))
+    assert far > near
+
+
+def test_a_mixture_of_experts_is_refused_not_guessed() -> None:
+    config = {
+        **read_config("llama-3.2-1b"),
+        "model_type": "mixtral",
+        "num_local_experts": 8,
+        "num_experts_per_tok": 2,
+    }
+    with pytest.raises(BadInput, match="dense"):
+        predict(config, device="H200")
+
+
+def test_tensor_parallel_divides_the_weights_and_pays_for_the_exchange() -> None:
+    whole = predict("opt-13b", device="H100", batch=4, prompt=256, output=8, stack="vllm")
+    half = predict("opt-13b", device="H100", batch=4, prompt=256, output=8, stack="vllm", tensor_parallel=2)
+    assert 0.5 * whole.decode_step_s < half.decode_step_s < whole.decode_step_s
+    assert any(part.name == "all_reduce" and part.time_s > 0 for part in half.breakdown)
+    with pytest.raises(BadInput, match="no all-reduce among 10 devices"):
+        predict("opt-13b", device="H100", stack="vllm", tensor_parallel=10)

@@ -101,7 +101,7 @@ def extrapolated(operators: list[Timed]) -> str:
     far = [one.name for one in operators if float((one.seconds * (one.beyond > 0)).sum()) > _NOTED * total]
     if not far:
         return ""
-    return f"extrapolated: {', '.join(far)} lie outside of what was measured; the interval is wider for it"
+    return f"extrapolated, outside of what was measured: {', '.join(far)}; the interval is wider for it"
 
 
 def interval_of(stack: str, phase: str, *, known: bool) -> dict[str, float]:

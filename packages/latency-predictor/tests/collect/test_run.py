@@ -89,6 +89,8 @@ def test_plans_are_the_same_each_time_and_large_enough() -> None:
 def test_refusals_write_nothing(tmp_path: Path, options: dict, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         collect(tmp_path / "rows.json", **options)
+    with pytest.raises(BadInput, match="no directory"):
+        collect(tmp_path / "absent" / "rows.json", device="cpu")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -115,6 +115,8 @@ def about(torch: Any, kind: str, dtype: str) -> dict[str, Any]:
 
 def _begin(file: Path, fresh: dict[str, Any]) -> dict[str, Any]:
     if not file.is_file():
+        if not file.parent.is_dir():  # said before minutes of measuring, not after
+            raise BadInput(f"{file}: there is no directory {file.parent}; make it first")
         return fresh
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
