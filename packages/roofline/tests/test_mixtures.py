@@ -50,6 +50,8 @@ def test_parameters_and_flop_equal_transformers(name: str) -> None:
     made = transformers.AutoConfig.for_model(**CONFIGS[name])
     with torch.device("meta"):
         model = transformers.AutoModelForCausalLM.from_config(made, attn_implementation="eager").eval()
+    if not hasattr(model, "set_experts_implementation"):
+        pytest.skip("this transformers loops over experts, which needs values")
     model.set_experts_implementation("batched_mm")
     assert parameters(model_shape(CONFIGS[name])) == model.num_parameters()
     tokens = torch.empty(2, 11, dtype=torch.long, device="meta")
