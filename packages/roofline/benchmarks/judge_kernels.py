@@ -4,7 +4,8 @@
     python packages/roofline/benchmarks/judge_kernels.py FOLDER ...
 
 The first form prints the committed run. The second makes it, results/kernels_h200.json and
-results/ceilings_h200.json, from folders with ncu.csv, cases.json, times.json and, in the first, ceilings.json.
+results/ceilings_h200.json, from folders with ncu.csv, cases.json, times.json and, in the first,
+ceilings.json.
 """
 
 from __future__ import annotations
