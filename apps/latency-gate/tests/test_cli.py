@@ -63,6 +63,7 @@ def test_markdown_for_a_comment(write_gate, entry):
     text = (path.parent / "comment.md").read_text()
     assert "| chat | A100-80GB | request |" in text
     assert "1 of 1 models over a limit" in text
+    assert "chat: the request takes" in text
 
 
 @pytest.mark.parametrize(

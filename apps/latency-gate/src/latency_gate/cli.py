@@ -63,6 +63,7 @@ def check(
     if sarif is not None:
         _write_sarif(sarif, gate, found)
     notes.append(f"{len(found.over)} of {len(found.verdicts)} models over a limit")
+    notes += [f"{one.entry.name}: {sentence}" for one in found.over for sentence in one.over]
     if found.unchanged:
         notes.append(f"not judged, since nothing of them changed: {', '.join(found.unchanged)}")
     if found.removed:
