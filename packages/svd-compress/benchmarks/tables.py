@@ -15,7 +15,9 @@ def read(name):
 
 
 def number(value):
-    """Three or four digits; a power of ten for what is beyond use."""
+    """Three or four digits; a power of ten for what is beyond use; a dash for what was not measured."""
+    if value is None:
+        return "-"
     if value >= 1e5:
         return f"{value:.0e}".replace("e+0", "e")
     return f"{value:.0f}" if value >= 1000 else f"{value:.1f}"
@@ -35,7 +37,9 @@ def perplexity(name):
     for key in dict.fromkeys((row["method"], row["ranks"], row["layout"]) for row in run["rows"]):
         own = {r["keep"]: r for r in run["rows"] if (r["method"], r["ranks"], r["layout"]) == key}
         cells = [
-            f"{number(own[k]['in_domain']['after'])} / {number(own[k]['other_domain']['after'])}"
+            " / ".join(number(own[k][text]["after"]) for text in ("in_domain", "other_domain"))
+            if k in own
+            else "-"
             for k in keeps
         ]
         lines.append("| " + " | ".join([*key, *cells]) + " |")
@@ -65,5 +69,6 @@ def latency(name):
 
 if __name__ == "__main__":
     for name in ("perplexity_smollm2", "perplexity_reference"):
-        print(perplexity(name), end="\n\n")
+        if (RESULTS / f"{name}.json").is_file():
+            print(perplexity(name), end="\n\n")
     print(latency("latency_h200"))
