@@ -107,6 +107,7 @@ def test_memory_does_not_grow_with_the_run() -> None:
     assert record.estimates(0.0)["mean_in_system"].value == pytest.approx(3.0)
 
 
+@pytest.mark.slow
 def test_more_customers_than_memory_holds_are_streamed() -> None:
     run = simulate(arrival_rate_per_s=0.5, service="exp:1", customers=MOST + 41, seed=1)
     assert run.customers + run.warmup == MOST + 41

@@ -49,7 +49,7 @@ def test_the_variance_of_outputs_counts_in_front_of_a_full_batch() -> None:
     found = []
     for parts in (4, 1):  # sums of geometric numbers: scv 1/4 and 1
         outputs = np.random.default_rng(5).geometric(parts / 120, (60_000, parts)).sum(axis=1)
-        rate = 0.86 * llm_answer(1e-6, prompts, outputs, replica).capacity_per_s
+        rate = 0.84 * llm_answer(1e-6, prompts, outputs, replica).capacity_per_s
         answer = llm_answer(rate, prompts, outputs, replica)
         arrivals = np.cumsum(np.random.default_rng(6).exponential(1 / rate, 60_000))
         run = simulate_llm(arrivals, prompts, outputs, replica, warmup=5000)
@@ -69,7 +69,7 @@ def test_where_the_closed_form_says_to_simulate() -> None:
     assert not llm_answer(0.8 * capacity, prompts, outputs, replica).declared
     narrow = Replica(0.01, 1e-4, 2e-8, 1e-6, max_batch=12)
     capacity = llm_answer(1e-6, prompts, outputs, narrow).capacity_per_s
-    assert not llm_answer(0.86 * capacity, prompts, outputs, narrow).declared
+    assert not llm_answer(0.84 * capacity, prompts, outputs, narrow).declared
     capacity = llm_answer(1e-6, prompts, outputs, replica).capacity_per_s
     prompts, outputs = lengths("geometric", 1000)
     assert llm_answer(0.8 * capacity, prompts, outputs, replica).declared

@@ -110,6 +110,7 @@ def test_tails(queue: Batching, count: int) -> None:
     assert abs(queue.wait_probability / (1 - truth.left[0] / truth.customers) - 1) < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("queue", [Batching(1.0, 2.0, 0.3, largest=8), Batching(1.0, 1.0, 0.5)])
 def test_percentiles_and_means_fit_each_other(queue: Batching) -> None:
     answer = queue.answer()

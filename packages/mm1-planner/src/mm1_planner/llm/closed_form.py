@@ -14,7 +14,7 @@ from mm1_planner.models.heavy_share import heavy_share
 
 _NEGLIGIBLE = 1e-13
 _LONGEST = 200_000
-_HIGHEST, _PROMPTS, _LINE, _ONE_LENGTH = 0.9, 0.3, 0.2, 0.01
+_HIGHEST, _PROMPTS, _LINE, _ONE_LENGTH = 0.85, 0.3, 0.2, 0.01
 _SHORT = 1e-3
 """A wait for room that is a smaller share of the time to the first token is left as it is."""
 
@@ -39,7 +39,7 @@ class LlmAnswer:
     mean_ttft_s, mean_itl_s, mean_e2e_s : float
         Time to the first token, between two tokens, to the last token.
     declared : bool
-        Whether the errors are known to be within 3 % (ITL) and 15 % (TTFT): loads up to 0.9 of the capacity,
+        Whether the errors are known to be within 3 % (ITL) and 15 % (TTFT): loads up to 0.85 of the capacity,
         and not outputs of one length with more than 0.3 of the time in prompts or a fifth of the TTFT in the
         wait for room, since sequences that came together stay together. Elsewhere, simulate.
     """
