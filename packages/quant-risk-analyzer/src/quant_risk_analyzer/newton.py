@@ -11,6 +11,8 @@ Array = np.ndarray[Any, Any]
 # with many local minima, a long one a smooth error with one.
 LONG = 512
 TRIES_SHORT, TRIES_LONG = (0.92, 1.14, 4), (0.93, 1.08, 3)
+TRIES_COARSE = (0.92, 1.14, 3)  # of a grid of few points: its error is less jagged
+COARSE = 4  # largest code of such a grid
 SMALLEST = 0.2  # of the step of absmax
 
 
@@ -48,7 +50,7 @@ def newton_steps(part: Array, limit: int, weights: Array | None = None) -> Array
     size *= (1 / first)[:, None]  # the squares of tiny or huge weights leave float32
     codes = np.empty_like(size)
     weighted = size if weights is None else size * weights
-    low, high, count = TRIES_LONG if n >= LONG else TRIES_SHORT
+    low, high, count = TRIES_LONG if n >= LONG else TRIES_COARSE if limit < COARSE else TRIES_SHORT
     centre = np.clip(_clipping_point(size, limit, codes) / limit, SMALLEST, 1).astype(part.dtype)
     best = np.ones_like(first)
     gain = np.full_like(first, -1)
@@ -75,7 +77,9 @@ def _clipping_point(size: Array, limit: int, excess: Array) -> Array:
     inside = n / (12 * limit**2)
     # Left of the minimum, where the slope is concave and Newton's method cannot overshoot; and inside, since
     # with nothing beyond the point the model would send it to 0.
-    point: Array = np.minimum(np.sqrt(np.vecdot(size, size) / n) * (1.5 if limit < 5 else 2.2), 0.8 * limit)
+    point: Array = np.minimum(
+        np.sqrt(np.vecdot(size, size) / n) * (1.5 if limit < COARSE else 2.2), 0.8 * limit
+    )
     for _ in range(2):
         np.subtract(size, point[:, None], out=excess)
         np.maximum(excess, 0, out=excess)
