@@ -146,9 +146,9 @@ def _embedding() -> Case:
 
 
 CASES: dict[str, Callable[[], Case]] = {
-    # One wave of tiles: its blocks walk along k together, so memory gives each operand once.
-    "gemm": lambda: _gemm(2048, 2048, 32768),
-    "gemm_flat": lambda: _gemm(16384, 16384, 1024),
+    "gemm": lambda: _gemm(16384, 16384, 1024),
+    # One wave of tiles: its blocks walk along k together, so memory should give each operand once.
+    "gemm_one_wave": lambda: _gemm(2048, 2048, 32768),
     "gemm_wide": lambda: _gemm(2048, 28672, 8192),
     "gemm_square": lambda: _gemm(8192, 8192, 8192),
     "gemm_skinny": lambda: _gemm(64, 28672, 8192),
