@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
     not (BENCHMARKS.is_dir() and MANUAL.is_dir()), reason="the results or the manual are not beside the tests"
 )
 # Functions whose result is no number with an error.
-WITHOUT_ERROR = {"patch"}
+WITHOUT_ERROR = {"accelerate", "patch"}
 
 
 @pytest.fixture(scope="module")
