@@ -1,7 +1,8 @@
 """A model's perplexity in full precision and under four 4-bit roundings, beside published rows: opt-1.3b.
 
-Run: python published.py MODEL TEXT OUTPUT.json      (MODEL: a folder with the weights of facebook/opt-1.3b,
-TEXT: the test split of WikiText-2, its lines joined by two newlines; about 15 GB of memory)
+Run: python published.py MODEL TEXT CALIBRATION OUTPUT.json
+(MODEL: a folder with the weights of facebook/opt-1.3b, TEXT: the test split of WikiText-2, its lines joined by
+two newlines, CALIBRATION: text of its training split, for GPTQ; about 15 GB of memory)
 
 The published rows: round-to-nearest and GPTQ with one scale a row from the tables of the GPTQ paper,
 groups of 128 from an independent benchmark. They are judged at a context of 2048. On another model, such as
@@ -30,12 +31,14 @@ CONTEXT, CALIBRATION_TOKENS = 2048, 128 * 2048
 
 
 def main() -> None:
-    name, text, target = sys.argv[1], read_text(sys.argv[2]), Path(sys.argv[3])
+    name, text, calibration, target = sys.argv[1], *map(read_text, sys.argv[2:4]), Path(sys.argv[4])
+    if text == calibration:
+        raise SystemExit("the calibration text is the evaluation text: GPTQ would be judged on what it saw")
     model = load_model(name, dtype="float32")
     context = min(CONTEXT, int(model.config.get("max_position_embeddings", CONTEXT)))
     layers = {name: layer for name, layer in model.linear_layers().items() if "lm_head" not in name}
     full = {name: layer.weight.detach().clone() for name, layer in layers.items()}
-    moments = second_moments(model, text, context=context, max_tokens=CALIBRATION_TOKENS)
+    moments = second_moments(model, calibration, context=context, max_tokens=CALIBRATION_TOKENS)
 
     def by_gptq(name: str) -> torch.Tensor:
         found = moments[name]
