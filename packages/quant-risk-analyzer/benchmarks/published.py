@@ -1,8 +1,8 @@
 """A model's perplexity in full precision and under four 4-bit roundings, beside published rows: opt-1.3b.
 
 Run: python published.py MODEL TEXT CALIBRATION OUTPUT.json
-(MODEL: a folder with the weights of facebook/opt-1.3b, TEXT: the test split of WikiText-2, its lines joined by
-two newlines, CALIBRATION: text of its training split, for GPTQ; about 15 GB of memory)
+(MODEL: a folder with the weights of facebook/opt-1.3b, TEXT: the test split of WikiText-2, its lines joined
+by two newlines, CALIBRATION: text of its training split, for GPTQ; about 15 GB of memory)
 
 The published rows: round-to-nearest and GPTQ with one scale a row from the tables of the GPTQ paper,
 groups of 128 from an independent benchmark. They are judged at a context of 2048. On another model, such as
