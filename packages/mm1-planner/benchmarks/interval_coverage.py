@@ -20,7 +20,7 @@ from pathlib import Path
 
 from mm1_planner import METRICS, MM1, simulate
 
-LOADS = {0.5: 0.02, 0.8: 0.04, 0.9: 0.07, 0.95: 0.1}
+LOADS = {0.5: 0.02, 0.8: 0.03, 0.9: 0.03, 0.95: 0.05}
 
 
 def study(load: float, precision: float, runs: int) -> dict[str, object]:

@@ -50,15 +50,18 @@ def plan_tables(plan: Plan) -> list[Table]:
     if not plan.feasible:
         return []
     cost = plan.cost or {}
-    columns = ["servers", "load", "formula", "Poisson", "as given", "replay", "cost/h", "cost/1e6 requests"]
-    choice: list[object] = [plan.servers, plan.offered_load, plan.analytic_servers, plan.poisson_servers]
-    choice += [
-        plan.arrivals_servers,
-        plan.replay_servers,
-        cost.get("per_hour"),
-        cost.get("per_million_requests"),
-    ]
-    tables = [Table("Plan", columns, [choice])]
+    choice = {
+        "servers": plan.servers,
+        "offered load": plan.offered_load,
+        "formula": plan.analytic_servers,
+        "Poisson": plan.poisson_servers,
+        "as given": plan.arrivals_servers,
+        "replay": plan.replay_servers,
+        "cost/h": cost.get("per_hour"),
+        "cost/1e6 requests": cost.get("per_million_requests"),
+    }
+    asked = {name: value for name, value in choice.items() if value is not None}
+    tables = [Table("Plan", list(asked), [list(asked.values())])]
     if plan.slos:
         rows = [
             [
