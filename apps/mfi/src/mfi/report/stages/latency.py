@@ -85,6 +85,6 @@ def latency_stage(question: Decided, model: CausalLM, floor_s: float, tick: Tick
 def _how(prediction: Prediction) -> str:
     return (
         "Each operator takes launch, compute and bytes at efficiencies fitted on measurements; the 90 %"
-        " interval comes from kernels of models left out of the fit. Queueing, tokenisation and"
+        " interval comes from measurements of models left out of the fit. Queueing, tokenisation and"
         f" scheduling are not in it. Noted: {'; '.join((prediction.provenance, *prediction.notes))}."
     )
