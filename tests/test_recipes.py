@@ -47,7 +47,7 @@ def test_contributing_has_them_too():
 
 def test_ci_runs_the_readmes_commands():
     lines = [line.strip() for line in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()]
-    assert TEST in lines
+    assert any(line == TEST or line.startswith(f"{TEST} ") for line in lines)  # it may share the tests out
     assert REPORT in lines
 
 
