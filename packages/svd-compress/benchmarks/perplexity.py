@@ -4,7 +4,8 @@
     uv run python packages/svd-compress/benchmarks/perplexity.py reference [--heal 1]
 
 `brown.txt` is written by brown.py. In-domain are the judged windows of the same source as the calibration
-windows, the other domain is the bundled out-of-domain text. Prints a table; `--record NAME` stores it.
+windows, the other domain is the bundled out-of-domain text. Prints a table; `--record NAME` stores every row
+as it is measured, and with `--work FOLDER` a second run measures only what the first had not.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 import brown
@@ -26,6 +28,7 @@ from svd_compress.compression import open_bench
 from svd_compress.latency import device_name
 from svd_compress.telling import comparison_report
 from svd_compress.texts import spread_windows, two_texts
+from svd_compress.words import shares
 
 
 def brown_bench(model, tokens, device):
@@ -57,6 +60,9 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--keeps", default="0.9,0.8,0.6")
     parser.add_argument("--heal", type=float, default=0.0, help="minutes at each share")
+    parser.add_argument("--heal-keeps", help="shares that are healed, all by default")
+    parser.add_argument("--refine", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--work", help="folder of what is measured already")
     parser.add_argument("--record")
     arguments = parser.parse_args()
     if arguments.brown:
@@ -68,17 +74,18 @@ def main():
             arguments.model, texts, other, layer="*", layout="two", context=256, tokens=(16384, 24576),
             device=arguments.device,
         )  # fmt: skip
-    keeps = [float(keep) for keep in arguments.keeps.split(",")]
-
+    keeps = shares(arguments.keeps)
     told = []
 
     def tell(row):
         told.append(row)
         if arguments.record:
             record(
-                arguments.record, device_name(arguments.device),
+                arguments.record, device_name(arguments.device), threads=torch.get_num_threads(),
                 model=Path(arguments.model).name, dense=[row.in_domain.before, row.other_domain.before],
-                heal_minutes=arguments.heal, rows=[item.to_dict() for item in told],
+                windows=[len(bench.texts.judge), len(bench.texts.other)],
+                tokens_a_window=len(bench.texts.judge[0].ids), heal_minutes=arguments.heal,
+                rows=[item.to_dict() for item in told],
             )  # fmt: skip
         print(
             f"{row.method:20} {row.layout:8} keep {row.keep:g} kept {row.kept:.4f} "
@@ -88,7 +95,11 @@ def main():
             flush=True,
         )
 
-    rows = compare(bench, keeps, heal_minutes=arguments.heal, on_row=tell)
+    rows = compare(
+        bench, keeps, refine=arguments.refine, heal_minutes=arguments.heal,
+        heal_keeps=shares(arguments.heal_keeps) if arguments.heal_keeps else None,
+        work=arguments.work, on_row=tell,
+    )  # fmt: skip
     print(to_markdown("Methods", comparison_report(rows)))
 
 

@@ -24,7 +24,6 @@ def record(name, device, **content):
             "torch": torch.__version__,
             "numpy": version("numpy"),
         },
-        "command": "python " + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": "python " + " ".join(Path(part).name for part in sys.argv),
     }
     where.write_text(json.dumps({**head, **content}, indent=1) + "\n")
-    print(f"wrote {where}", flush=True)

@@ -99,8 +99,8 @@ def test_compress_says_what_it_did(tiny, texts):
     assert math.isfinite(result.rise)
 
 
-def test_the_methods_stand_beside_each_other(bench):
-    rows = compare(bench, [0.8, 0.6], refine=True)
+def test_the_methods_stand_beside_each_other(bench, tmp_path, monkeypatch):
+    rows = compare(bench, [0.8, 0.6], refine=True, work=tmp_path)
     seen = {(row.method, row.layout, row.keep) for row in rows}
     assert len(rows) == len(seen) == 2 * (3 + 2 * 2)
     assert {row.method for row in rows} == {
@@ -111,3 +111,9 @@ def test_the_methods_stand_beside_each_other(bench):
         assert row.kept <= row.keep
         assert row.in_domain.before == pytest.approx(dense)
         assert np.isfinite([row.in_domain.after, row.other_domain.after]).all()
+    # What was measured is not measured again, nor anything fitted again.
+    monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("measured twice"))
+    monkeypatch.setattr(bench, "refined", lambda *_: pytest.fail("fitted twice"))
+    told = []
+    assert compare(bench, [0.8, 0.6], refine=True, work=tmp_path, on_row=told.append) == rows
+    assert sorted(map(str, told)) == sorted(map(str, rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -268,19 +269,25 @@ def _store(
 ) -> MutableMapping[str, PreparedLayer]:
     if work is None:
         return {}
-    import hashlib
-
     from mfi_command.executors import digest
     from svd_compress.layer_store import LayerStore
 
-    text = hashlib.sha256(b"".join(window.ids.tobytes() for window in windows)).hexdigest()
+    same = fingerprint(model, windows, names)
+    key = digest({**same, "seed": seed, "held": held_out, "keep": keep, "floor": FLOOR})
+    return LayerStore(work / key)
+
+
+def fingerprint(model: CausalLM, windows: Sequence[Window], names: Sequence[str]) -> dict[str, object]:
+    """What tells one model with one calibration text from another, for names of stored results."""
     layers = model.linear_layers()
     # A few weights of each layer tell one checkpoint from another.
     weights = [[name, *layers[name].weight.detach()[0, :4].double().tolist()] for name in names]
-    key = digest(
-        {"text": text, "weights": weights, "seed": seed, "held": held_out, "keep": keep, "floor": FLOOR}
-    )
-    return LayerStore(work / key)
+    return {"text": text_digest(windows), "weights": weights}
+
+
+def text_digest(windows: Sequence[Window]) -> str:
+    """SHA-256 of the tokens of all windows."""
+    return hashlib.sha256(b"".join(window.ids.tobytes() for window in windows)).hexdigest()
 
 
 def held_out_losses(factors: Factoring, judge: Moments) -> Float64:
