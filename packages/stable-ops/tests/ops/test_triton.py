@@ -5,9 +5,6 @@ float16 and float32; the GPU tests judge the bits.
 """
 
 import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,14 +15,8 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reas
 TRIAL = Path(__file__).parent / "interpreted_kernels.py"
 
 
-def test_kernels_under_the_interpreter():
-    """In a process of its own: the interpreter is chosen when Triton is imported."""
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, TRIAL], capture_output=True, text=True, env=environment, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "cases passed" in done.stdout
+def test_kernels_under_the_interpreter(interpreted):
+    assert "cases passed" in interpreted(TRIAL)
 
 
 def test_each_operator_has_a_tier():

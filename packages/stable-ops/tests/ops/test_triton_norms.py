@@ -1,9 +1,6 @@
 """The Triton kernels of the norms under Triton's interpreter, on the CPU, and how they are launched."""
 
 import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,14 +11,9 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reas
 TRIAL = Path(__file__).parent / "interpreted_norms.py"
 
 
-def test_norms_under_the_interpreter():
-    """In a process of its own: the interpreter is chosen when Triton is imported."""
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, TRIAL], capture_output=True, text=True, env=environment, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "cases passed" in done.stdout
+@pytest.mark.usefixtures("more_than_a_wheel")
+def test_norms_under_the_interpreter(interpreted):
+    assert "cases passed" in interpreted(TRIAL)
 
 
 def test_every_length_has_a_launch():

@@ -1,9 +1,6 @@
 """The softmax kernels under Triton's interpreter, on the CPU, and how they are launched."""
 
 import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,14 +12,9 @@ TRIAL = Path(__file__).parent / "interpreted_softmax.py"
 LENGTHS = (1, 2, 3, 64, 1000, 1024, 1025, 8192, 16385, 32768, 32769, 65537, 2**18, 2**20, 2**22, 2**25)
 
 
-def test_softmax_under_the_interpreter():
-    """In a process of its own: the interpreter is chosen when Triton is imported."""
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, TRIAL], capture_output=True, text=True, env=environment, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "cases passed" in done.stdout
+@pytest.mark.usefixtures("more_than_a_wheel")
+def test_softmax_under_the_interpreter(interpreted):
+    assert "cases passed" in interpreted(TRIAL)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
