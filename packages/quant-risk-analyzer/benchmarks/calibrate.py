@@ -1,6 +1,7 @@
 """Calibrates what `rate` says of its confidence, from the measurements of rank_study.py.
 
-Run: python calibrate.py STUDY OUTPUT.json     (OUTPUT: src/quant_risk_analyzer/calibration.json)
+Run: python calibrate.py [ROWS OUTPUT.json]
+     (by default from results/rank_rows.csv to src/quant_risk_analyzer/calibration.json)
 
 Half of the zoo's families fit, the other half judges, and so do the models that the study did not train.
 For each tier: the logistic curve from the risk to the chance of being in the worst tenth, its Brier score and
@@ -16,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rank_tables import damage, learned, loaded, predicted
+from rank_rows import ROWS, loaded
+from rank_tables import damage, learned, predicted
 from scipy.optimize import minimize
 
 from quant_risk_analyzer.agreement import top_decile
 from quant_risk_analyzer.confidence import border_of_worst
 
+CALIBRATION = Path(__file__).parents[1] / "src" / "quant_risk_analyzer" / "calibration.json"
 SCORES = {"random tokens": "random tokens", "own samples": "own samples", "calibration text": "text"}
 FORMATS = ("int4", "int3", "fp8_e4m3")
 LEAST_KL = 1e-9  # nats per token: below, float32 has no digits left
@@ -31,11 +34,11 @@ UNLIKELY, LIKELY = 0.02, 0.5
 def split(models: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """(fit, judge): every other family and the reference model fit; the others judge."""
     families = list(
-        dict.fromkeys(model["family"] for model in models if "recipe" in model and learned(model))
+        dict.fromkeys(model["family"] for model in models if model.get("recipe") and learned(model))
     )
     fitting = set(families[::2])
     models = [model for model in models if "own samples" in model["layers"][0]["scores"]]  # no encoders
-    fit = [model for model in models if "recipe" in model and learned(model) and model["family"] in fitting]
+    fit = [model for model in models if model.get("recipe") and learned(model) and model["family"] in fitting]
     judge = [model for model in models if learned(model) and model not in fit]
     # One model that learned for longer: its layers are further from the estimates than the zoo's.
     fit += [model for model in models if model["model"] == "reference"]
@@ -95,7 +98,8 @@ def logistic(rows: np.ndarray[Any, Any]) -> tuple[float, float]:
 
 def main() -> None:
     """Fit, judge, print, write."""
-    fit, judge = split(loaded(Path(sys.argv[1])))
+    source, target = map(Path, sys.argv[1:] or (ROWS, CALIBRATION))
+    fit, judge = split(loaded(source))
     table = weight_table(fit)
     tiers = {}
     for tier in ("weights only", *SCORES):
@@ -135,7 +139,7 @@ def main() -> None:
         "tiers": tiers,
         "grades_by_risk": absolute,
     }
-    Path(sys.argv[2]).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def _absolute(models: list[dict[str, Any]]) -> dict[str, Any]:

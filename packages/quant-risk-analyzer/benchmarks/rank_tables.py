@@ -1,7 +1,8 @@
 """The tables of the study: every score's rank agreement with the measured damage, over models and formats.
 
-Run: python rank_tables.py STUDY RESULT.json        (STUDY: the folder that rank_study.py filled; after
-calibrate.py, whose constants the tier of the weights alone takes)
+Run: python rank_tables.py [ROWS RESULT.json]
+     (by default from results/rank_rows.csv to results/rank_study.json; ROWS may be the folder that
+     rank_study.py filled; after calibrate.py, whose constants the tier of the weights alone takes)
 
 For each score, format and group of models: the mean over the models of Spearman's rho over all layers, within
 roles, and of the recall of the worst tenth, with a 95 % interval by drawing models anew.
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rank_rows import ROWS, loaded
 
 from quant_risk_analyzer.agreement import rank_agreement
 from quant_risk_analyzer.weights_only import weight_risk
@@ -24,14 +26,9 @@ ROLE_TABLE = "role names (perfect table)"
 WEIGHTS = "weights only"
 
 
-def loaded(folder: Path) -> list[dict[str, Any]]:
-    """The models of a study, by name."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-
-
 def learned(model: dict[str, Any]) -> bool:
     """Not one of the controls, whose weights are the random first ones."""
-    return model.get("recipe", {}).get("steps", 1) > 0
+    return (model.get("recipe") or {}).get("steps", 1) > 0
 
 
 def damage(model: dict[str, Any], kind: str) -> dict[str, float]:
@@ -83,8 +80,8 @@ def interval(values: list[float]) -> dict[str, float]:
 
 def groups(models: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The zoo together, and each other model alone."""
-    found = {"zoo": [model for model in models if "recipe" in model and learned(model)]}
-    return {**found, **{model["model"]: [model] for model in models if "recipe" not in model}}
+    found = {"zoo": [model for model in models if model.get("recipe") and learned(model)]}
+    return {**found, **{model["model"]: [model] for model in models if not model.get("recipe")}}
 
 
 def tables(models: list[dict[str, Any]]) -> dict[str, Any]:
@@ -109,7 +106,8 @@ def tables(models: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     """Read, summarise, print, write."""
-    models = loaded(Path(sys.argv[1]))
+    source, target = map(Path, sys.argv[1:] or (ROWS, ROWS.with_name("rank_study.json")))
+    models = loaded(source)
     found = tables(models)
     for group, kinds in found.items():
         for kind, scores in kinds.items():
@@ -123,7 +121,7 @@ def main() -> None:
                     for each in scores[score].values()
                 ]
                 print(f"  {score:48s} {'   '.join(cells)}")
-    first = next(model for model in models if "recipe" in model)
+    first = next(model for model in models if model.get("recipe"))
     about = {key: first[key] for key in ("device", "torch", "date")}
     listed = [
         {
@@ -136,8 +134,9 @@ def main() -> None:
         }
         for model in models
     ]
-    result = {**about, "command": "rank_study.py, rank_tables.py", "models": listed, "tables": found}
-    Path(sys.argv[2]).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    command = "rank_study.py, rank_rows.py, rank_tables.py"
+    result = {**about, "command": command, "models": listed, "tables": found}
+    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

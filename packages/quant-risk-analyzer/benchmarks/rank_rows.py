@@ -1,0 +1,91 @@
+"""The rows of the study in one table: measured KL and every score, for each model, layer and format.
+
+Run: python rank_rows.py STUDY [OUTPUT.csv]
+     (STUDY: the folder that rank_study.py and encoder_study.py filled)
+
+Beside the table `OUTPUT.models.json` holds what belongs to a model: recipe, loss, device, date. Numbers have
+seven digits. `rank_tables.py` and `calibrate.py` read either this table or the folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROWS = Path(__file__).resolve().parent / "results" / "rank_rows.csv"
+FIXED = ("model", "layer", "role", "shape", "format", "kl", "kl_stderr")
+ABOUT = (
+    *("model", "family", "recipe", "formats", "loss", "training_loss", "tokens"),
+    *("device", "torch", "date"),
+)
+
+
+def loaded(source: Path) -> list[dict[str, Any]]:
+    """The models of a study, by name: from its folder, or from the table."""
+    if source.is_dir():
+        return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(source.glob("*.json"))]
+    models = {
+        each["model"]: {**each, "layers": {}}
+        for each in json.loads(_beside(source).read_text(encoding="utf-8"))
+    }
+    with source.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            _put(models[row["model"]]["layers"], row)
+    return [{**model, "layers": list(model["layers"].values())} for model in models.values()]
+
+
+def _put(layers: dict[str, Any], row: dict[str, str]) -> None:
+    empty = {"kl": {}, "kl_stderr": {}, "scores": {}}
+    shape = [int(extent) for extent in row["shape"].split("x")]
+    named = {"name": row["layer"], "role": row["role"], "shape": shape, **empty}
+    layer, kind = layers.setdefault(row["layer"], named), row["format"]
+    layer["kl"][kind], layer["kl_stderr"][kind] = float(row["kl"]), float(row["kl_stderr"])
+    for score, value in row.items():
+        if score not in FIXED and value:
+            layer["scores"].setdefault(score, {})[kind] = float(value)
+
+
+def _beside(table: Path) -> Path:
+    return table.with_suffix(".models.json")
+
+
+def written(models: list[dict[str, Any]], table: Path) -> int:
+    """Write the table and what belongs to the models; the number of rows."""
+    # Repetitions with other seeds ("text #1") and trials ("text, 1 probe") are not in the tables.
+    scores = sorted(
+        {
+            score
+            for model in models
+            for score in model["layers"][0]["scores"]
+            if "#" not in score and "," not in score
+        }
+    )
+    count = 0
+    with table.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*FIXED, *scores])
+        for model in models:
+            for layer in model["layers"]:
+                for kind in model["formats"]:
+                    numbers = [layer["kl"][kind], layer["kl_stderr"][kind]]
+                    numbers += [layer["scores"].get(score, {}).get(kind) for score in scores]
+                    names = [model["model"], layer["name"], layer["role"]]
+                    names += ["x".join(map(str, layer["shape"])), kind]
+                    writer.writerow([*names, *("" if each is None else f"{each:.7g}" for each in numbers)])
+                    count += 1
+    about = [{key: model.get(key) for key in ABOUT} for model in models]
+    _beside(table).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    return count
+
+
+def main() -> None:
+    """Read a study's folder, write its table."""
+    table = Path(sys.argv[2]) if len(sys.argv) > 2 else ROWS
+    print(f"{written(loaded(Path(sys.argv[1])), table)} rows, {table.stat().st_size / 1e6:.2f} MB in {table}")
+
+
+if __name__ == "__main__":
+    main()
