@@ -28,10 +28,10 @@ from svd_compress.compression import open_bench
 from svd_compress.latency import device_name
 from svd_compress.telling import comparison_report
 from svd_compress.texts import spread_windows, two_texts
-from svd_compress.words import shares
+from svd_compress.words import shares, stages
 
 
-def brown_bench(model, tokens, device):
+def brown_bench(model, tokens, device, progress=lambda stage, done, total: None):
     """The fixed windows; `tokens` is the corpus as text, or a .npy file of its tokens."""
     loaded = load_model(model).to(device)
     path = Path(tokens)
@@ -47,8 +47,19 @@ def brown_bench(model, tokens, device):
         loaded, read_text("reference:out-of-domain"), context=brown.CONTEXT, max_tokens=8 * brown.CONTEXT
     )
     texts = Texts(fitted, [], judged, other, train)
-    quiet = lambda stage, done, total: None  # noqa: E731
-    return Bench(loaded, open_checkpoint(model), layer="*", texts=texts, layout="two", progress=quiet)
+    return Bench(loaded, open_checkpoint(model), layer="*", texts=texts, layout="two", progress=progress)
+
+
+def bench_of(arguments, progress):
+    """The model with its texts: the fixed windows, or the bundled texts whole."""
+    if arguments.brown:
+        return brown_bench(arguments.model, arguments.brown, arguments.device, progress)
+    texts = two_texts("reference:calibration", "reference:in-domain")
+    other = read_text("reference:out-of-domain")
+    return open_bench(
+        arguments.model, texts, other, layer="*", layout="two", context=256, tokens=(16384, 24576),
+        device=arguments.device, progress=progress,
+    )  # fmt: skip
 
 
 def main():
@@ -65,15 +76,6 @@ def main():
     parser.add_argument("--work", help="folder of what is measured already")
     parser.add_argument("--record")
     arguments = parser.parse_args()
-    if arguments.brown:
-        bench = brown_bench(arguments.model, arguments.brown, arguments.device)
-    else:
-        texts = two_texts("reference:calibration", "reference:in-domain")
-        other = read_text("reference:out-of-domain")
-        bench = open_bench(
-            arguments.model, texts, other, layer="*", layout="two", context=256, tokens=(16384, 24576),
-            device=arguments.device,
-        )  # fmt: skip
     keeps = shares(arguments.keeps)
     told = []
 
@@ -95,11 +97,13 @@ def main():
             flush=True,
         )
 
-    rows = compare(
-        bench, keeps, refine=arguments.refine, heal_minutes=arguments.heal,
-        heal_keeps=shares(arguments.heal_keeps) if arguments.heal_keeps else None,
-        work=arguments.work, on_row=tell,
-    )  # fmt: skip
+    with stages() as progress:
+        bench = bench_of(arguments, progress)
+        rows = compare(
+            bench, keeps, refine=arguments.refine, heal_minutes=arguments.heal,
+            heal_keeps=shares(arguments.heal_keeps) if arguments.heal_keeps else None,
+            work=arguments.work, on_row=tell,
+        )  # fmt: skip
     print(to_markdown("Methods", comparison_report(rows)))
 
 

@@ -106,3 +106,9 @@ def reference():
         return reference_path()
     except BadInput as missing:
         pytest.skip(str(missing))
+
+
+@pytest.fixture(autouse=True)
+def no_kept_latencies(tmp_path, monkeypatch):
+    """A latency table that the developer keeps must not decide what a test gets."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from mfi_command import BadInput
-from svd_compress import latency
-from svd_compress.allocation import Option, options
-from svd_compress.latency import LatencyRow, bound, candidate_ranks, judge, measure, only_faster, table
+from svd_compress.latency import bound, candidate_ranks, judge, measure
 from svd_compress.timing import Interval, copies, median_interval, rounds_on_cpu
 
 
@@ -74,26 +72,6 @@ def test_ranks_are_aligned_and_save():
     assert ranks == [8, 16, 24]
     assert candidate_ranks((96, 48), multiple=8, layout="pivoted")[-1] == 40
     assert candidate_ranks((6, 6), multiple=8, layout="two") == []
-
-
-def row(rank, verdict, shape=(96, 48)):
-    s = Interval(1.5, 1.2, 1.8)
-    return LatencyRow(shape, rank, "two", 1, "float32", "x", "two calls", 3e-6, 2e-6, s, 2.0, verdict)
-
-
-def test_only_ranks_that_were_measured_faster_are_offered():
-    every = options((96, 48), np.zeros(49), min_saving=0.0)
-    rows = [row(8, "faster"), row(16, "leave dense"), row(24, "measurement error"), row(16, "faster", (5, 5))]
-    kept = only_faster((96, 48), every, rows)
-    assert [(o.rank, o.latency_s) for o in kept] == [(8, 2e-6), (None, 3e-6)]
-    assert only_faster((7, 7), [Option(None, 49, 0.0)], rows) == [Option(None, 49, 0.0, None)]
-
-
-def test_a_table_times_each_shape_once(monkeypatch):
-    asked = []
-    monkeypatch.setattr(latency, "measure", lambda shape, ranks, tokens, **_: asked.append(shape) or [])
-    table([(96, 48), (48, 96), (96, 48)], 1)
-    assert asked == [(48, 96), (96, 48)]
 
 
 @pytest.mark.parametrize(

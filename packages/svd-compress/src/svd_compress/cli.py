@@ -31,6 +31,9 @@ EvaluationTokens = Annotated[
 ]
 Layout = Annotated[str, typer.Option(help="How factors are kept: pivoted (fewest numbers) or two.")]
 Executor = Annotated[str, typer.Option(help="serial, processes or ray: where layers are factored.")]
+Work = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Keep what is finished here, and resume from it.")
+]
 Device = Annotated[str, typer.Option(help="Where the model runs: cpu or cuda.")]
 
 
@@ -131,11 +134,13 @@ def compress(
         float, typer.Option(help="A layer is factored only if this share of its parameters is saved.")
     ] = 0.05,
     faster_at: Annotated[
-        int,
+        int | None,
         typer.Option(
-            metavar="TOKENS", help="Keep dense what is not measured faster at so many; 0: no measuring."
+            metavar="TOKENS",
+            help="Keep dense what is not measured faster at so many; 0: no measuring. By default 1 on a GPU, "
+            "and on a CPU that of its table kept by `latency --keep`.",
         ),
-    ] = 0,
+    ] = None,
     refine: Annotated[
         bool,
         typer.Option("--refine", help="Fit the factors again to what the compressed layers before make."),
@@ -149,9 +154,7 @@ def compress(
     evaluation_tokens: EvaluationTokens = None,
     device: Device = "cpu",
     executor: Executor = "serial",
-    work: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Keep finished layers here, and resume from them.")
-    ] = None,
+    work: Work = None,
     memory_mib: Annotated[
         int | None, typer.Option(min=1, help="Bound on the layers' moments that are held at once.")
     ] = None,
@@ -228,6 +231,7 @@ def scan(
     evaluation_tokens: EvaluationTokens = 2048,
     device: Device = "cpu",
     executor: Executor = "serial",
+    work: Work = None,
     seed: Seed = 0,
 ) -> Report:
     """Size, latency and perplexity of many plans, those that no other beats, a line for each layer."""
@@ -254,6 +258,7 @@ def scan(
             evaluation_tokens=evaluation_tokens,
             device=device,
             executor=executor,
+            work=work,
             seed=seed,
             on_progress=tick,
         )
@@ -281,6 +286,7 @@ def compare(
     calibration_tokens: CalibrationTokens = 12288,
     evaluation_tokens: EvaluationTokens = None,
     device: Device = "cpu",
+    work: Work = None,
     seed: Seed = 0,
 ) -> Report:
     """Plain SVD, ASVD scaling, SVD-LLM whitening and ours beside each other at the same size."""
@@ -303,7 +309,7 @@ def compare(
             device=device,
             progress=tick,
         )
-        rows = compute(bench, wanted, refine=refine, heal_minutes=heal, seed=seed)
+        rows = compute(bench, wanted, refine=refine, heal_minutes=heal, work=work, seed=seed)
     return comparison_report(rows)
 
 
@@ -311,6 +317,7 @@ def compare(
     app,
     examples=[
         "svd-compress latency 576x1536 --tokens 256",
+        "svd-compress latency 576x1536,1536x576 --tokens 1 --keep",
         "svd-compress latency 4096x4096,4096x14336 --device cuda --dtype bfloat16 --output table.csv",
     ],
 )
@@ -324,10 +331,15 @@ def latency(
     device: Device = "cpu",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     rounds: Annotated[int, typer.Option(min=6, help="How often each is timed.")] = 30,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Keep the rows: from now on compress leaves dense what is not faster."),
+    ] = False,
     seed: Seed = 0,
 ) -> Report:
     """Dense against factored on this device, each with its interval, beside what the bytes allow."""
     from svd_compress.latency import alignment, candidate_ranks, measure
+    from svd_compress.latency_table import keep_rows
     from svd_compress.telling import latency_report
     from svd_compress.words import layout_named, numbers, shapes_named
 
@@ -341,7 +353,10 @@ def latency(
                 shape, own, tokens, layout=form, device=device, dtype=dtype, rounds=rounds, seed=seed
             )
             tick(done, len(wanted))
-    return latency_report(rows)
+    report = latency_report(rows)
+    if keep:
+        report = replace(report, notes=[*report.notes, f"Kept in {keep_rows(rows)}."])
+    return report
 
 
 @command(

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mfi_command import BadInput
-from mfi_command.executors import JsonFolder, digest
 from svd_compress import baselines
-from svd_compress.allocation import Layout, Plan, all_dense
+from svd_compress.allocation import Layout, Plan, all_dense, stored
 from svd_compress.bench import Bench
 from svd_compress.evaluation import Losses, Rise, paired_rise
 from svd_compress.folder import Factors
 from svd_compress.gradients import Moments, moments
 from svd_compress.knapsack import Bounds, solve
-from svd_compress.preparation import all_options, fingerprint, text_digest
+from svd_compress.loss_store import LossStore
+from svd_compress.preparation import all_options
 
 if TYPE_CHECKING:
     import torch
@@ -94,74 +92,57 @@ def compare(
     """
     if bad := [keep for keep in keeps if not 0 < keep < 1]:
         raise BadInput(f"--keep is {bad[0]}; shares between 0 and 1 are expected, such as 0.9,0.8")
-    judge = _Judge(bench, seed, None if work is None else Path(work), on_row)
-    _ours(bench, judge, keeps, refine=refine, seed=seed)
+    folder = None if work is None else Path(work)
+    judge = _Judge(bench, LossStore(bench, seed=seed, work=folder), on_row)
+    bench.prepare(
+        multiple=MULTIPLE, min_saving=MIN_SAVING, seed=seed, keep_gradients=refine,
+        work=None if folder is None else folder / "layers",
+    )  # fmt: skip
+    for layout, keep, plan in _plans(bench, keeps):
+        judge.row(("ours", "global", layout, keep), plan.ranks, partial(bench.factors, plan))
     _baselines(bench, judge, keeps, seed=seed)
     if refine:
         for layout, keep, plan in _plans(bench, keeps):
-            judge.row("ours, refined", "global", layout, keep, partial(bench.refined, plan))
+            again = partial(bench.refined, plan)
+            judge.row(("ours, refined", "global", layout, keep), plan.ranks, again)
     if heal_minutes:
         method = f"ours, healed {heal_minutes:g} min"
         for layout, keep, plan in _plans(bench, heal_keeps or keeps):
             heal = partial(_healed, bench, plan, heal_minutes, seed)
-            judge.row(method, "global", layout, keep, heal)
+            judge.row((method, "global", layout, keep), plan.ranks, heal)
     return sorted(judge.rows, key=lambda row: row.method.startswith("ours"))
 
 
 class _Judge:
-    """Measures rows on both texts, and remembers what is measured."""
+    """Measures rows on both texts, each once."""
 
-    def __init__(
-        self, bench: Bench, seed: int, work: Path | None, on_row: Callable[[MethodRow], None] | None
-    ) -> None:
-        self.bench, self.on_row, self.work = bench, on_row, work
+    def __init__(self, bench: Bench, losses: LossStore, on_row: Callable[[MethodRow], None] | None) -> None:
+        self.bench, self.losses, self.on_row = bench, losses, on_row
         self.rows: list[MethodRow] = []
-        self._texts = {"in-domain": bench.texts.judge, "other domain": bench.texts.other}
-        self._same = {**fingerprint(bench.model, bench.texts.fit, list(bench.dense)), "seed": seed}
-        self._store: MutableMapping[str, Any] = {} if work is None else JsonFolder(work / "losses")
-        self._before = [_read(self._measured({"method": "dense"}, text, dict)) for text in self._texts]
+        self._before = self._on_both({"method": "dense"}, dict)
 
     def row(
-        self, method: str, ranks: str, layout: Layout, keep: float, make: Callable[[], dict[str, Factors]]
+        self,
+        label: tuple[str, str, Layout, float],
+        ranks: Mapping[str, int | None],
+        make: Callable[[], Mapping[str, Factors]],
     ) -> None:
         """Measure a row, unless it is known; `make` gives its factors where they are needed."""
+        method, chosen, layout, keep = label
         self.bench.layout = layout
-        label = {"method": method, "layout": layout, "keep": keep}
-        factors = cache(make)
-        held = [self._measured(label, text, factors) for text in self._texts]
-        rises = [paired_rise(a, _read(b)) for a, b in zip(self._before, held, strict=True)]
-        self.rows.append(MethodRow(method, ranks, layout, keep, held[0]["kept"], rises[0], rises[1]))
+        after = self._on_both({"method": method, "layout": layout, "keep": keep}, cache(make))
+        rises = [paired_rise(a, b) for a, b in zip(self._before, after, strict=True)]
+        kept = _kept(self.bench, ranks)
+        self.rows.append(MethodRow(method, chosen, layout, keep, kept, rises[0], rises[1]))
         if self.on_row is not None:
             self.on_row(self.rows[-1])
 
-    def _measured(
-        self, label: Mapping[str, object], text: str, factors: Callable[[], dict[str, Factors]]
-    ) -> dict[str, Any]:
-        windows = self._texts[text]
-        key = digest({**self._same, **label, "judged": text_digest(windows)})
-        if key not in self._store:
-            stage = " ".join(str(part) for part in label.values()) + f", {text}"
-            found = self.bench.measure(factors(), windows, stage)
-            self._store[key] = {
-                "sums": found.sums.tolist(),
-                "tokens": found.tokens.tolist(),
-                "kept": _kept(self.bench, factors()),
-            }
-        held: dict[str, Any] = self._store[key]
-        return held
-
-
-def _read(held: Mapping[str, Any]) -> Losses:
-    return Losses(np.array(held["sums"]), np.array(held["tokens"]))
-
-
-def _ours(bench: Bench, judge: _Judge, keeps: Sequence[float], *, refine: bool, seed: int) -> None:
-    bench.prepare(
-        multiple=MULTIPLE, min_saving=MIN_SAVING, seed=seed, keep_gradients=refine,
-        work=None if judge.work is None else judge.work / "layers",
-    )  # fmt: skip
-    for layout, keep, plan in _plans(bench, keeps):
-        judge.row("ours", "global", layout, keep, partial(bench.factors, plan))
+    def _on_both(
+        self, label: Mapping[str, object], factors: Callable[[], Mapping[str, Factors]]
+    ) -> list[Losses]:
+        name = " ".join(str(part) for part in label.values())
+        texts = {"in-domain": self.bench.texts.judge, "other domain": self.bench.texts.other}
+        return [self.losses.measure(label, w, factors, f"{name}, {text}") for text, w in texts.items()]
 
 
 def _plans(bench: Bench, keeps: Sequence[float]) -> Iterator[tuple[Layout, float, Plan]]:
@@ -179,18 +160,27 @@ def _healed(bench: Bench, plan: Plan, minutes: float, seed: int) -> dict[str, Fa
 def _baselines(bench: Bench, judge: _Judge, keeps: Sequence[float], *, seed: int) -> None:
     """The other methods, each factored once and cut to the uniform ranks of every share."""
     seen: dict[str, Moments] = {}
-    for method, make in METHODS.items():
+    for method in METHODS:
         found: dict[str, Factoring] = {}
         for keep in keeps:
+            ranks = {name: baselines.uniform_rank(_shape(bench, name), keep) for name in bench.dense}
+            cut = partial(_cut, bench, method, found, seen, ranks, seed)
+            judge.row((method, "uniform", "two", keep), ranks, cut)
 
-            def cut(make: Make = make, found: dict[str, Factoring] = found, keep: float = keep) -> Any:
-                for name, layer in bench.dense.items():
-                    if name not in found:
-                        found[name] = _narrow(make(layer.weight, _seen(bench, seen, seed)[name]))
-                ranks = {name: baselines.uniform_rank(_shape(bench, name), keep) for name in bench.dense}
-                return {name: bench.stored(name, found[name], rank) for name, rank in ranks.items()}
 
-            judge.row(method, "uniform", "two", keep, cut)
+def _cut(
+    bench: Bench,
+    method: str,
+    found: dict[str, Factoring],
+    seen: dict[str, Moments],
+    ranks: Mapping[str, int],
+    seed: int,
+) -> dict[str, Factors]:
+    for done, (name, layer) in enumerate(bench.dense.items(), 1):
+        if name not in found:
+            found[name] = _narrow(METHODS[method](layer.weight, _seen(bench, seen, seed)[name]))
+            bench.progress(f"factors, {method}", done, len(bench.dense))
+    return {name: bench.stored(name, found[name], rank) for name, rank in ranks.items()}
 
 
 def _seen(bench: Bench, seen: dict[str, Moments], seed: int) -> dict[str, Moments]:
@@ -226,7 +216,10 @@ def _shape(bench: Bench, name: str) -> tuple[int, int]:
     return out, in_
 
 
-def _kept(bench: Bench, factors: dict[str, Factors]) -> float:
-    dense = {name: layer.weight.numel() for name, layer in bench.dense.items()}
-    held = {name: pair.left.numel() + pair.right.numel() for name, pair in factors.items()}
-    return sum(held.get(name, size) for name, size in dense.items()) / sum(dense.values())
+def _kept(bench: Bench, ranks: Mapping[str, int | None]) -> float:
+    shapes = {name: _shape(bench, name) for name in bench.dense}
+    held = [
+        m * n if ranks[name] is None else stored((m, n), int(ranks[name] or 0), bench.layout)
+        for name, (m, n) in shapes.items()
+    ]
+    return sum(held) / sum(m * n for m, n in shapes.values())

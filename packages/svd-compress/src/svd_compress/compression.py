@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mfi_command import BadInput
+from mfi_command.executors import JsonFolder
 from svd_compress.allocation import Layout, Plan
 from svd_compress.answers import Proof, answer
 from svd_compress.bench import Bench, Progress, Texts
 from svd_compress.evaluation import Rise, paired_rise
 from svd_compress.folder import write_folder
 from svd_compress.goals import Goal, choose
-from svd_compress.latency import LatencyRow, alignment, only_faster, table
+from svd_compress.latency import LatencyRow, alignment
+from svd_compress.latency_table import default_tokens, only_faster, table
 from svd_compress.results import Compression
 from svd_compress.texts import fit_and_search, other_text, spread_windows, two_texts
 
@@ -59,7 +61,7 @@ def compress(
     layout: Layout = "pivoted",
     multiple: int | None = None,
     min_saving: float = 0.05,
-    faster_at: int = 0,
+    faster_at: int | None = None,
     refine: bool = False,
     heal_minutes: float = 0.0,
     fold: bool = False,
@@ -105,7 +107,8 @@ def compress(
         `min_saving` of their layer; a layer with no such rank stays dense.
     faster_at
         Tokens in a forward pass, such as 1 for a decode step, at which every factored layer has to be
-        measured to be faster than dense; 0 measures nothing.
+        measured to be faster than dense; 0 measures nothing. By default what
+        `latency_table.default_tokens` says: 1 on a GPU, on a CPU that of its kept table, if there is one.
     refine, heal_minutes
         See `Means`.
     fold
@@ -133,6 +136,8 @@ def compress(
         If the model, a text or an option cannot be used. An infeasible budget is an answer, not an error.
     """
     goal = Goal(max_ppl_rise, keep, energy, max_bytes, speed_up)
+    if faster_at is None:
+        faster_at = default_tokens(device)
     goal.check(faster_at=faster_at)
     _check_options(multiple=multiple, min_saving=min_saving, heal_minutes=heal_minutes, faster_at=faster_at)
     if output is not None:
@@ -160,7 +165,7 @@ def compress(
         executor=executor,
         keep_gradients=refine,
     )
-    rows = measured(bench, faster_at, step, device)
+    rows = measured(bench, faster_at, step, device, None if work is None else Path(work))
     before = bench.measure({}, bench.texts.judge, "perplexity before")
     means = Means(refine, heal_minutes, seed)
     proof = choose(
@@ -226,7 +231,9 @@ def _on(model: CausalLM, device: str) -> CausalLM:
     return model.to(device)
 
 
-def measured(bench: Bench, faster_at: int, multiple: int, device: str) -> list[LatencyRow]:
+def measured(
+    bench: Bench, faster_at: int, multiple: int, device: str, work: Path | None = None
+) -> list[LatencyRow]:
     """Time every shape at the number of tokens, and offer only ranks that were measured to be faster."""
     if not faster_at:
         return []
@@ -239,6 +246,7 @@ def measured(bench: Bench, faster_at: int, multiple: int, device: str) -> list[L
         device=device,
         dtype=dtype,
         multiple=multiple,
+        store=None if work is None else JsonFolder(work / "latency"),
         on_progress=lambda done, total: bench.progress("latency", done, total),
     )
     bench.offer(

@@ -65,6 +65,8 @@ def choose(
     healing: bool = False,
 ) -> Proof:
     """The plan that meets the goal, turned into factors and judged on the evaluation text."""
+    if len(bench.plans) == 1:
+        return Proof(bench.plans[0], {}, None)
     if goal.max_ppl_rise is not None:
         return _by_rise(bench, before, goal.max_ppl_rise, realise, healing=healing)
     return _judged(bench, before, realise(_plan(bench, goal, rows)))
@@ -112,8 +114,6 @@ def _by_rise(bench: Bench, before: Losses, budget: float, realise: Realise, *, h
         assert rise is not None
         return rise
 
-    if len(bench.plans) == 1:
-        return Proof(bench.plans[0], {}, None)
     found = smallest_under(
         bench.plans,
         probe,

@@ -37,9 +37,10 @@ class Moments(Carried):
     Attributes
     ----------
     inputs
-        E[x x^T], (in, in) float64.
+        E[x x^T], (in, in), summed over windows in float64.
     gradients
-        E[g g^T], (out, out) float32, summed in float64: a sample of gradients is noisier than float32.
+        E[g g^T], (out, out) float32, summed over windows in float64: a sample of gradients is noisier
+        than float32.
     magnitudes
         E|x|, (in,) float64.
     """
@@ -59,10 +60,10 @@ def moments(
 ) -> dict[str, Moments]:
     """Second moments of inputs and output gradients of the named layers over the windows.
 
-    Cost: one forward and one backward pass, and O(in^2 + out^2) a token in float64. Memory
+    Cost: one forward and one backward pass, and O(in^2 + out^2) a token. Memory
     8 in^2 + 4 out^2 bytes a layer; layers that read the same input share one matrix.
     """
-    inputs, gradients = _Sums(wide=True), _Sums(wide=False)
+    inputs, gradients = _Sums(), _Sums()
     magnitudes: dict[str, torch.Tensor] = {}
     tokens = 0
 
@@ -150,10 +151,14 @@ def _frozen(model: CausalLM) -> Iterator[None]:
 
 
 class _Sums:
-    """Sums of v v^T by layer; layers that are given the very same tensor share one matrix."""
+    """Sums of v v^T by layer; layers that are given the very same tensor share one matrix.
 
-    def __init__(self, *, wide: bool) -> None:
-        self._wide = wide
+    A window's product is in the dtype of the model, and the windows are summed in float64. An entry is then
+    off by at most n eps times the norms of its two channels, so that a channel with small numbers keeps its
+    digits beside one with large ones; in float64 the products would take longer than the backward pass.
+    """
+
+    def __init__(self) -> None:
         self._of: dict[str, str] = {}
         self._sums: dict[str, torch.Tensor] = {}
         self._seen: dict[tuple[int, tuple[int, ...]], tuple[torch.Tensor, str]] = {}
@@ -165,7 +170,6 @@ class _Sums:
         owner = self._of.setdefault(name, owner)
         if owner != name:
             return
-        v = v.double() if self._wide else v
         product = (v.T @ v).double()
         self._sums[name] = self._sums[name] + product if name in self._sums else product
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mfi_command import BadInput
-from svd_compress.allocation import Layout, Option, stored
+from svd_compress.allocation import Layout, stored
 from svd_compress.timing import Call, Interval, copies, median_interval, rounds_on_cpu, rounds_on_cuda
 
 if TYPE_CHECKING:
@@ -274,42 +274,6 @@ def candidate_ranks(shape: tuple[int, int], *, multiple: int, layout: Layout, co
     return sorted({max(multiple, int(step) // multiple * multiple) for step in steps})
 
 
-def only_faster(
-    shape: tuple[int, int], options: Sequence[Option], rows: Sequence[LatencyRow]
-) -> list[Option]:
-    """The options whose very rank was measured to be faster than dense, and dense, with their times."""
-    own = [row for row in rows if row.shape == shape]
-    faster = {row.rank: row.factored_s for row in own if row.verdict == "faster"}
-    dense_s = float(np.median([row.dense_s for row in own])) if own else None
-    return [
-        replace(option, latency_s=dense_s if option.rank is None else faster[option.rank])
-        for option in options
-        if option.rank is None or option.rank in faster
-    ]
-
-
 def alignment(device: str) -> int:
     """Ranks that the device's matrix units like: multiples of 64 on a GPU, of 16 on a CPU."""
     return 64 if device.startswith("cuda") else 16
-
-
-def table(
-    shapes: Iterable[tuple[int, int]],
-    tokens: int,
-    *,
-    layout: Layout = "two",
-    device: str = "cpu",
-    dtype: str = "float32",
-    multiple: int | None = None,
-    rounds: int = 15,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> list[LatencyRow]:
-    """Rows for each distinct shape at evenly spaced aligned ranks, see `measure`."""
-    distinct = sorted(set(shapes))
-    rows: list[LatencyRow] = []
-    for done, shape in enumerate(distinct, 1):
-        ranks = candidate_ranks(shape, multiple=multiple or alignment(device), layout=layout)
-        rows += measure(shape, ranks, tokens, layout=layout, device=device, dtype=dtype, rounds=rounds)
-        if on_progress is not None:
-            on_progress(done, len(distinct))
-    return rows

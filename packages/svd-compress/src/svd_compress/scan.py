@@ -13,6 +13,7 @@ from svd_compress.answers import source_warnings
 from svd_compress.bench import Bench, Progress
 from svd_compress.compression import OTHER_DOMAIN, measured, open_bench
 from svd_compress.latency import alignment, device_name
+from svd_compress.loss_store import LossStore
 from svd_compress.lowrank import break_even_rank
 from svd_compress.matrices import Float64
 from svd_compress.pages import Scan
@@ -37,6 +38,7 @@ def scan_model(
     evaluation_tokens: int | None = 2048,
     device: str = "cpu",
     executor: str = "serial",
+    work: str | Path | None = None,
     seed: int = 0,
     on_progress: Progress | None = None,
 ) -> Scan:
@@ -58,6 +60,8 @@ device, executor, seed
     measure_layers
         How many layers' rise is measured one at a time; the others' is predicted, with the interval that the
         measured ones give.
+    work
+        Folder for finished layers, latencies and measured losses; a second call measures what is missing.
     on_progress
         Called with (stage, done, total).
 
@@ -83,15 +87,19 @@ device, executor, seed
         progress=on_progress,
     )
     step = alignment(device) if faster_at else 8
-    bench.prepare(multiple=step, min_saving=0.0, seed=seed, executor=executor)
-    rows = measured(bench, faster_at, step, device)
-    points = scan(bench, keeps, rows)
+    folder = None if work is None else Path(work)
+    layers = None if folder is None else folder / "layers"
+    bench.prepare(multiple=step, min_saving=0.0, seed=seed, executor=executor, work=layers)
+    rows = measured(bench, faster_at, step, device, folder)
+    losses = LossStore(bench, seed=seed, work=folder)
+    points = scan(bench, keeps, rows, losses)
     told = min(points[1:] or points, key=lambda point: abs(point.keep - recommend))
     lines = layer_lines(
         bench,
         told.plan,
         {(row.shape, row.rank): row.speed_up for row in rows},
         measure=measure_layers,
+        losses=losses,
     )
     return Scan(
         points=points,

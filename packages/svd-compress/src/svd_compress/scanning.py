@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from typing import Any
 
 from svd_compress.allocation import Plan, stored
@@ -12,6 +13,7 @@ from svd_compress.evaluation import Losses, Rise, paired_rise
 from svd_compress.folder import dense_bytes, stored_dtype
 from svd_compress.knapsack import Bounds, solve
 from svd_compress.latency import LatencyRow
+from svd_compress.loss_store import LossStore
 from svd_compress.lowrank import break_even_rank
 from svd_compress.timing import Interval
 
@@ -71,12 +73,12 @@ def pareto(points: Sequence[Point]) -> list[Point]:
     return kept
 
 
-def scan(bench: Bench, keeps: Sequence[float], rows: Sequence[LatencyRow]) -> list[Point]:
+def scan(bench: Bench, keeps: Sequence[float], rows: Sequence[LatencyRow], losses: LossStore) -> list[Point]:
     """Measure the dense model and the best plan for each share of the selected layers' parameters.
 
     A share that the allowed ranks cannot reach is left out.
     """
-    before = _judge(bench, None, "dense")
+    before = _judge(bench, None, "dense", losses)
     dense = Plan(dict.fromkeys(bench.options), bench.plans[0].parameters, 0.0)
     points = [_point(bench, dense, before, before, rows)]
     least = bench.plans[-1].parameters
@@ -85,13 +87,19 @@ def scan(bench: Bench, keeps: Sequence[float], rows: Sequence[LatencyRow]) -> li
             continue
         bounds = Bounds(parameters=keep * bench.plans[0].parameters)
         plan = solve(bench.options, bounds, layout=bench.layout)
-        points.append(_point(bench, plan, before, _judge(bench, plan, f"keep {keep:g}"), rows))
+        points.append(_point(bench, plan, before, _judge(bench, plan, f"keep {keep:g}", losses), rows))
     return points
 
 
-def _judge(bench: Bench, plan: Plan | None, stage: str) -> list[Losses]:
-    factors = {} if plan is None else bench.factors(plan)
-    return [bench.measure(factors, w, stage) for w in (bench.texts.judge, bench.texts.other) if w]
+def _judge(bench: Bench, plan: Plan | None, stage: str, losses: LossStore) -> list[Losses]:
+    factors = cache(lambda: bench.factors(plan) if plan else {})
+    label = _label(bench, plan)
+    return [losses.measure(label, w, factors, stage) for w in (bench.texts.judge, bench.texts.other) if w]
+
+
+def _label(bench: Bench, plan: Plan | None) -> dict[str, object]:
+    ranks = {} if plan is None else {name: rank for name, rank in plan.ranks.items() if rank is not None}
+    return {"layout": bench.layout, "ranks": ranks}
 
 
 def _point(
@@ -174,7 +182,7 @@ def layer_lines(
     speeds: Mapping[tuple[tuple[int, int], int], Interval],
     *,
     measure: int,
-    on_progress: Callable[[int, int], None] | None = None,
+    losses: LossStore,
 ) -> list[LayerLine]:
     """One line for each layer: measured alone for up to `measure` of them, predicted for the rest.
 
@@ -188,15 +196,14 @@ def layer_lines(
         for name, rank in plan.ranks.items()
         if rank is not None
     }
-    before = bench.measure({}, bench.texts.judge, "dense")
+    before = losses.measure(_label(bench, None), bench.texts.judge, dict, "dense")
     rises: dict[str, Rise] = {}
     chosen = _spread(sorted(factored, key=factored.__getitem__), measure)
     for done, name in enumerate(chosen, 1):
         alone = Plan({name: plan.ranks[name]}, 0, 0.0)
-        after = bench.measure(bench.factors(alone), bench.texts.judge, "layers")
+        stage = f"layer {done} of {len(chosen)}"
+        after = losses.measure(_label(bench, alone), bench.texts.judge, partial(bench.factors, alone), stage)
         rises[name] = paired_rise(before, after)
-        if on_progress is not None:
-            on_progress(done, len(chosen))
     P = before.perplexity
     ratios = sorted((rises[name].rise / P) / factored[name] for name in rises if factored[name] > 0)
     middle = ratios[len(ratios) // 2] if ratios else 1.0

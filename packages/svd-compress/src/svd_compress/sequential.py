@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Put = Callable[[str, Factoring], None]
 # Relative to the mean eigenvalue of the inputs' moment.
 RIDGE = 1e-2
+# The mean square of a token that is not there.
+TINY = 1e-12
 # The steps of a block: layers that read the same input go together, and the next ones see their result.
 STEPS = (
     ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -167,14 +169,17 @@ class _Stop(Exception):
 
 @dataclass
 class _StepMoments:
+    """Sums over tokens: `gram` of x'x'^T; `fitted` of w x'x'^T and `targets` of w y x'^T."""
+
     gram: torch.Tensor
+    fitted: torch.Tensor
     targets: dict[str, torch.Tensor]
 
 
 def _moments(
     block: Any, compressed: _Stream, reference: _Reference, step: Sequence[str], residual: float
 ) -> _StepMoments:
-    """G' = sum x'x'^T and, for each layer of the step, sum y x'^T."""
+    """What the layers of a step are given in the compressed model, and what they should make of it."""
     inputs: list[torch.Tensor] = []
     middles: list[torch.Tensor] = []
 
@@ -185,6 +190,7 @@ def _moments(
     hook = block.get_submodule(step[0]).register_forward_pre_hook(stop)
     middle = block.post_attention_layernorm.register_forward_pre_hook(lambda _m, i: middles.append(i[0]))
     gram: Any = 0.0
+    fitted: Any = 0.0
     targets: dict[str, Any] = dict.fromkeys(step, 0.0)
     tokens = 0
     try:
@@ -192,19 +198,42 @@ def _moments(
             with torch.inference_mode():
                 with suppress(_Stop):
                     block(state, compressed.cos[: state.shape[1]], compressed.sin[: state.shape[1]])
-                x = inputs.pop().flatten(0, -2).double()
+                x = inputs.pop().flatten(0, -2)
                 lost = _lost(step[0], reference, i, state, middles, residual)
+                weighted = x if lost is None else x * _weights(step[0], reference, i)
                 for part in step:
                     y = reference.layers[part][i]
-                    y = (y if lost is None else y + lost).flatten(0, -2).double()
-                    targets[part] = targets[part] + y.T @ x
-                gram = gram + x.T @ x
+                    y = (y if lost is None else y + lost).flatten(0, -2)
+                    targets[part] = targets[part] + _product(y, weighted)
+                own = _product(x, x)
+                gram = gram + own
+                fitted = fitted + (own if lost is None else _product(weighted, x))
                 tokens += len(x)
             middles.clear()
     finally:
         hook.remove()
         middle.remove()
-    return _StepMoments(gram / tokens, {part: total / tokens for part, total in targets.items()})
+    means = {part: total / tokens for part, total in targets.items()}
+    return _StepMoments(gram / tokens, fitted / tokens, means)
+
+
+def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """a^T b of one window in the dtype of the model, to be summed in float64.
+
+    Each entry is a scalar product of two channels, off by at most n eps times their norms: a channel with
+    small numbers keeps its digits beside one with large ones.
+    """
+    return (a.T @ b).double()
+
+
+def _weights(part: str, reference: _Reference, i: int) -> torch.Tensor:
+    """One over the mean square of the residual stream behind the layer, for each token, (tokens, 1).
+
+    A norm follows, so that what counts is the error relative to the stream. Without it the first token, which
+    many models blow up a thousandfold, is all that a least-squares fit sees once its stream is lost.
+    """
+    behind = reference.middles[i] if part == "self_attn.o_proj" else reference.outputs[i]
+    return 1.0 / behind.flatten(0, -2).square().mean(-1, keepdim=True).clamp(min=TINY)
 
 
 def _lost(
@@ -224,9 +253,9 @@ def _lost(
 
 
 def _pulled(moments: _StepMoments, part: str, W: torch.Tensor, ridge: float) -> torch.Tensor:
-    """(T + rW)(G' + rI)^-1 with r relative to the mean eigenvalue of G'."""
-    r = ridge * float(moments.gram.diagonal().mean())
-    lifted = moments.gram.clone()
+    """(T + rW)(G + rI)^-1 for the weighted moments, with r relative to the mean eigenvalue of G."""
+    r = ridge * float(moments.fitted.diagonal().mean())
+    lifted = moments.fitted.clone()
     lifted.diagonal().add_(r or 1.0)
     right = moments.targets[part] + (r or 1.0) * W.double()
     # Symmetric positive definite by the ridge, however few the tokens.

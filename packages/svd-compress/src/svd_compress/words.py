@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
 from mfi_command import BadInput
-from mfi_command.progress import progress
+from mfi_command.progress import progress, quiet
 from svd_compress.allocation import Layout
 from svd_compress.bench import Progress
 from svd_compress.matrices import Float64
+
+EVERY_S = 10.0
 
 
 def matrix_from_json(text: str) -> Float64:
@@ -93,7 +97,13 @@ def layout_named(text: str) -> Layout:
 
 @contextmanager
 def stages() -> Iterator[Progress]:
-    """A bar for each stage, one after the other."""
+    """A bar for each stage, one after the other; without a terminal a line now and then on stderr.
+
+    A command of minutes that says nothing looks as if it hung; one of seconds says nothing.
+    """
+    if not sys.stderr.isatty():
+        yield _Lines() if not quiet.get() else lambda stage, done, total: None
+        return
     with ExitStack() as stack:
         current: list[tuple[str, Progress]] = []
 
@@ -105,3 +115,17 @@ def stages() -> Iterator[Progress]:
             current[-1][1](stage, done, total)
 
         yield tick
+
+
+class _Lines:
+    """Seconds since the start, the stage and how far it is, at most every `EVERY_S` seconds."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.monotonic()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._last >= EVERY_S:
+            self._last = now
+            sys.stderr.write(f"{now - self._start:.0f} s: {stage}, {done} of {total}\n")
+            sys.stderr.flush()
