@@ -1,21 +1,33 @@
 """The commands as a user runs them: answers, exit codes, one line for bad input, nothing left behind."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
 
-RUN = [sys.executable, "-c", "from svd_compress.cli import main; main()"]
+from svd_compress.cli import main
 
 
 def run(*arguments, cwd):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    return subprocess.run(
-        [*RUN, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
+    """The command in this process: a process of its own would load torch for every line below."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.object(sys, "argv", ["svd-compress", *map(str, arguments)]),
+        mock.patch.dict(os.environ, COLUMNS="200"),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    return SimpleNamespace(stdout=out.getvalue(), stderr=err.getvalue(), returncode=ended.value.code)
 
 
 def bad(done, *words):
