@@ -17,39 +17,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from mfi_command import BadInput
+from quant_risk_analyzer.expert_products import expert_products
 from quant_risk_analyzer.models import LanguageModel, frozen
+from quant_risk_analyzer.products import Products, joined, label_scores
 from quant_risk_analyzer.sites import Site
-from quant_risk_analyzer.texts import draw_labels
 
 if TYPE_CHECKING:
     import torch
 
 FLOATS_AT_ONCE = 2**27  # numbers held per pass, 512 MiB
 ON_DEVICE = 16  # times as many on a GPU
-
-
-@dataclass(frozen=True)
-class Products:
-    """Inner products of one layer's perturbations with the score of each sequence.
-
-    Attributes
-    ----------
-    scores
-        `sum_t g_t . E x_t` by perturbation, sequence and probe: (perturbations, sequences, probes).
-    channels
-        The same sum by output channel, squared, averaged over the sequences: (perturbations, out).
-    inputs
-        Mean square of each input channel: (in,).
-    """
-
-    scores: np.ndarray[Any, Any]
-    channels: np.ndarray[Any, Any]
-    inputs: np.ndarray[Any, Any]
 
 
 def score_products(
@@ -89,22 +69,28 @@ def score_products(
     Notes
     -----
     A token costs one forward pass, `probes` backward passes to the layers' outputs (no weight gradients), and
-    one product with each perturbation.
+    one product with each perturbation. Experts in stacks add a forward and `probes` backward passes with the
+    gradients of their weights, see `expert_products`.
 
     Source: Martens, "New insights and perspectives on the natural gradient method", JMLR 2020, section 5.
     """
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    size = _sequences_at_once(model, layers, tokens)
+    alone = {name: site for name, site in layers.items() if site.expert is None}
+    stacked = {name: site for name, site in layers.items() if site.expert is not None}
+    size = _sequences_at_once(model, alone, tokens)
     parts: list[dict[str, Products]] = []
     with frozen(model):
-        for start in range(0, len(tokens), size):
+        for start in range(0, len(tokens) if alone else 0, size):
             batch = tokens[start : start + size]
-            parts.append(_one_pass(model, batch, errors, layers, probes, generator))
+            parts.append(_one_pass(model, batch, errors, alone, probes, generator))
             if on_progress is not None:
                 on_progress(min(start + size, len(tokens)), len(tokens))
-    return {name: _joined([part[name] for part in parts]) for name in layers}
+        experts = expert_products(model, tokens, errors, stacked, probes=probes, seed=seed)
+    return {
+        name: joined([part[name] for part in parts]) if name in alone else experts[name] for name in layers
+    }
 
 
 def _sequences_at_once(model: LanguageModel, layers: Mapping[str, Site], tokens: torch.Tensor) -> int:
@@ -146,24 +132,6 @@ def _one_pass(
         }
 
 
-def label_scores(logits: torch.Tensor, draws: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
-    """Gradients of `log p(y)` in the logits, `onehot(y) - p`, one label `y` drawn from `p` at each position.
-
-    Each is valid until the next is asked for: they share their memory.
-    """
-    import torch
-
-    score = torch.softmax(logits, -1)
-    flat = score.reshape(-1, score.shape[-1])
-    labels = draw_labels(flat, torch.rand((len(flat), draws), generator=generator).to(flat.device))
-    flat.neg_()
-    for draw in range(draws):
-        chosen = labels[:, draw : draw + 1]
-        one = torch.ones_like(chosen, dtype=flat.dtype)
-        yield flat.scatter_add_(1, chosen, one).reshape(score.shape)
-        flat.scatter_add_(1, chosen, -one)
-
-
 def _products(site: Site, runs: Sequence[Run], error: torch.Tensor, probes: int) -> Products:
     import torch
 
@@ -197,15 +165,6 @@ def _products(site: Site, runs: Sequence[Run], error: torch.Tensor, probes: int)
 def _by_window(values: torch.Tensor, windows: int) -> torch.Tensor:
     """(windows, positions, n): some models flatten windows and positions, some look at one position only."""
     return values if values.ndim == 3 else values.reshape(windows, -1, values.shape[-1])
-
-
-def _joined(parts: list[Products]) -> Products:
-    weights = np.array([part.scores.shape[1] for part in parts], dtype=float)
-    return Products(
-        scores=np.concatenate([part.scores for part in parts], axis=1),
-        channels=np.average([part.channels for part in parts], axis=0, weights=weights),
-        inputs=np.average([part.inputs for part in parts], axis=0, weights=weights),
-    )
 
 
 @dataclass

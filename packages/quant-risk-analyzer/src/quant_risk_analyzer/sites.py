@@ -1,7 +1,8 @@
 """Where a model multiplies by a weight: linear modules, transposed ones, and the parts of fused ones.
 
 A site is what one grade belongs to. GPT-2 stores (in, out) and q, k, v in one matrix; others fuse q, k, v or
-gate and up by rows. Whatever the storage, a site shows (out, in): the same layer gets the same grade.
+gate and up by rows, or keep all experts of a block in one tensor of three axes. Whatever the storage, a site
+shows (out, in): the same layer gets the same grade.
 """
 
 from __future__ import annotations
@@ -12,15 +13,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from checkpoint_lens.shapes import Cut, expert_is_transposed, parts_of
 from mfi_command import BadInput
 from quant_risk_analyzer.roles import role_of
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-FUSED_QKV = ("c_attn", "qkv_proj", "Wqkv", "query_key_value", "qkv")
-BY_HEAD = ("query_key_value",)  # rows go head by head: q, k, v of the first, then of the second
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,8 @@ class Site:
         The module stores (in, out).
     role
         q, k, v, o, gate, up, down, lm_head, or the last part of the name.
+    parameter, expert
+        The module's parameter that holds it, and its place there where that is a stack (experts, ., .).
     """
 
     name: str
@@ -46,6 +47,8 @@ class Site:
     rows: Any
     transposed: bool
     role: str
+    parameter: str = "weight"
+    expert: int | None = None
 
     @property
     def module_name(self) -> str:
@@ -56,7 +59,7 @@ class Site:
     @property
     def weight(self) -> torch.Tensor:
         """The weight (out, in), detached; a view where the rows are a slice."""
-        return self._whole()[self.rows]
+        return self.of(self._stored())
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -71,9 +74,13 @@ class Site:
     @contextmanager
     def holding(self, value: torch.Tensor) -> Iterator[None]:
         """Inside, the model computes with `value` (out, in) in place of the weight."""
+        if self.expert is not None:
+            with self._changed(value):
+                yield
+            return
         parameter: Any = self.modules[0].weight
         full = parameter.data
-        changed = self._whole().clone()
+        changed = self._by_rows(self._stored()).clone()
         changed[self.rows] = value.to(changed)
         changed = changed.T if self.transposed else changed
         try:
@@ -84,9 +91,27 @@ class Site:
             for module in self.modules:
                 module.weight.data = full
 
-    def _whole(self) -> torch.Tensor:
-        weight: Any = self.modules[0].weight
-        found: torch.Tensor = weight.detach()
+    @contextmanager
+    def _changed(self, value: torch.Tensor) -> Iterator[None]:
+        # In place: a copy of a stack for each of its experts would be as many models in memory.
+        view = self.of(self._stored())
+        full = view.clone()
+        try:
+            view.copy_(value)
+            yield
+        finally:
+            view.copy_(full)
+
+    def of(self, values: torch.Tensor) -> torch.Tensor:
+        """This site's part (out, in) of values that are laid out as its parameter is."""
+        return self._by_rows(values)[self.rows]
+
+    def _stored(self) -> torch.Tensor:
+        parameter: torch.Tensor = getattr(self.modules[0], self.parameter)
+        return parameter.detach()
+
+    def _by_rows(self, values: torch.Tensor) -> torch.Tensor:
+        found = values if self.expert is None else values[self.expert]
         return found.T if self.transposed else found
 
 
@@ -100,34 +125,55 @@ def linear_sites(model: Any) -> dict[str, Site]:
 
     Tied weights are one site; embeddings and a head tied to them are none.
     """
-    named = dict(model.linear_layers())
-    modules = _with_conv1d(model, named)
     configuration = _configuration(model)
     holders: dict[tuple[int, Any], list[tuple[str, nn.Module]]] = {}
-    for name, module in modules.items():
+    for name, module in _with_conv1d(model, dict(model.linear_layers())).items():
         weight: Any = module.weight
         holders.setdefault((weight.data_ptr(), tuple(weight.shape)), []).append((name, module))
-    found: dict[str, Site] = {}
-    for shared in holders.values():
-        name, first = shared[0]
-        transposed = _is_conv1d(first)
-        for role, rows in _parts(name, first, transposed, configuration):
-            whole = role is None
-            label = name if whole else f"{name}.{role}"
-            found[label] = Site(
-                label, tuple(module for _, module in shared), rows, transposed, role_of(label)
-            )
-    return found
+    found = [site for shared in holders.values() for site in _shared_sites(shared, configuration)]
+    found += _stacked_sites(model, configuration)
+    place = {module: at for at, (_, module) in enumerate(_named_modules(model))}
+    return {site.name: site for site in sorted(found, key=lambda site: place.get(site.modules[0], 0))}
+
+
+def _shared_sites(shared: list[tuple[str, nn.Module]], config: Mapping[str, Any]) -> Iterator[Site]:
+    """The sites of one matrix, which several modules may hold."""
+    name, first = shared[0]
+    weight: Any = first.weight
+    transposed = _is_conv1d(first)
+    out = int(weight.shape[1 if transposed else 0])
+    for role, cut in parts_of(name.rpartition(".")[2], out, config):
+        label = name if role is None else f"{name}.{role}"
+        modules = tuple(module for _, module in shared)
+        yield Site(label, modules, _rows(cut, out), transposed, role_of(label))
+
+
+def _stacked_sites(model: Any, config: Mapping[str, Any]) -> Iterator[Site]:
+    """The experts of stacks (experts, ., .), named as `checkpoint_lens.weight_matrices` names them."""
+    for path, module in _named_modules(model):
+        for last, stack in module.named_parameters(recurse=False):
+            if stack.ndim != 3 or "expert" not in f"{path}.{last}":
+                continue
+            shape = tuple(stack.shape)
+            known = getattr(module, "is_transposed", None)  # transformers' own word for it
+            transposed = expert_is_transposed(last, shape, config) if known is None else bool(known)
+            out = shape[2 if transposed else 1]
+            parts = parts_of(last, out, config)
+            for expert in range(shape[0]):
+                for role, cut in parts:
+                    label = f"{path}.{expert}.{last}" + (f".{role}" if role else "")
+                    yield Site(label, (module,), _rows(cut, out), transposed, role_of(label), last, expert)
 
 
 def unrated(model: Any) -> dict[str, int]:
-    """Weights of two and more axes that are no site, no embedding and no tied head: elements by name.
-
-    Experts in one tensor of three axes are among them: no module runs for one expert alone.
-    """
+    """Weights of two and more axes that are no site, no embedding and no tied head: elements by name."""
     if not hasattr(model, "named_modules"):
         return {}
-    known = {id(module.weight) for site in linear_sites(model).values() for module in site.modules}
+    known = {
+        id(getattr(module, site.parameter))
+        for site in linear_sites(model).values()
+        for module in site.modules
+    }
     root = getattr(model, "_root", "")
     tables = {
         id(module.weight)
@@ -146,12 +192,19 @@ def _with_conv1d(model: Any, named: Mapping[str, nn.Module]) -> dict[str, nn.Mod
     if not hasattr(model, "named_modules"):
         return dict(named)
     names = {id(module): name for name, module in named.items()}
-    root = getattr(model, "_root", "")
     return {
-        names.get(id(module), path.removeprefix(root)): module
-        for path, module in model.named_modules()
+        names.get(id(module), path): module
+        for path, module in _named_modules(model)
         if id(module) in names or _is_conv1d(module)
     }
+
+
+def _named_modules(model: Any) -> list[tuple[str, nn.Module]]:
+    """Modules with the paths that they have inside the wrapper."""
+    if not hasattr(model, "named_modules"):
+        return []
+    root = getattr(model, "_root", "")
+    return [(path.removeprefix(root), module) for path, module in model.named_modules()]
 
 
 def _is_conv1d(module: Any) -> bool:
@@ -165,44 +218,15 @@ def _configuration(model: Any) -> dict[str, Any]:
     return dict(config) if isinstance(config, Mapping) else dict(config.to_dict())
 
 
-def _parts(
-    name: str, module: Any, transposed: bool, config: Mapping[str, Any]
-) -> list[tuple[str | None, Any]]:
-    """Roles and rows of a fused module; [(None, all)] where it is not one, or where its rows are unknown."""
-    weight = module.weight
-    out, last = int(weight.shape[1 if transposed else 0]), name.rpartition(".")[2]
-    if last == "gate_up_proj" and out % 2 == 0:
-        return [("gate", slice(0, out // 2)), ("up", slice(out // 2, out))]
-    if last not in FUSED_QKV:
-        return [(None, slice(None))]
-    heads = config.get("num_attention_heads") or config.get("n_head") or config.get("n_heads")
-    if last in BY_HEAD:
-        return _parts_by_head(out, heads, config)
-    sizes = _qkv_sizes(out, heads, config.get("num_key_value_heads") or heads)
-    if sizes is None:
-        return [(None, slice(None))]
-    query, key = sizes
-    return [("q", slice(0, query)), ("k", slice(query, query + key)), ("v", slice(query + key, out))]
-
-
-def _qkv_sizes(out: int, heads: Any, kv_heads: Any) -> tuple[int, int] | None:
-    if not heads:
-        return (out // 3, out // 3) if out % 3 == 0 else None
-    width, rest = divmod(out, heads + 2 * kv_heads)
-    return None if rest else (heads * width, kv_heads * width)
-
-
-def _parts_by_head(out: int, heads: Any, config: Mapping[str, Any]) -> list[tuple[str | None, Any]]:
+def _rows(cut: Cut | None, out: int) -> Any:
+    """The rows of a cut as an index: a slice where they are evenly spaced."""
+    if cut is None:
+        return slice(None)
+    if cut.heads is None:
+        return slice(cut.start, cut.stop, None if cut.step == 1 else cut.step)
     import torch
 
-    # Falcon groups several queries with one key and one value: its rows are not cut here.
-    grouped = (
-        config.get("num_kv_heads") or config.get("multi_query") or config.get("new_decoder_architecture")
-    )
-    if grouped or not heads or out % (3 * heads):
-        return [(None, slice(None))]
-    rows = torch.arange(out).reshape(heads, 3, -1)
-    return [(role, rows[:, at].reshape(-1)) for at, role in enumerate("qkv")]
+    return torch.arange(out).reshape(cut.heads, 3, -1)[:, cut.start].reshape(-1)
 
 
 def chosen_sites(model: Any, pattern: str | Collection[str] | None = None) -> dict[str, Site]:
