@@ -30,7 +30,6 @@ from svd_compress.telling import comparison_report
 from svd_compress.texts import spread_windows, two_texts
 from svd_compress.words import shares, stages
 
-
 # The other domain is shown, not judged: fewer windows than the eight fixed ones do.
 OTHER_WINDOWS = 4
 
@@ -48,7 +47,10 @@ def brown_bench(model, tokens, device, progress=lambda stage, done, total: None)
     every = [ids[i : i + brown.CONTEXT] for i in range(0, len(ids) - brown.CONTEXT, brown.CONTEXT)]
     train = [Window(part, 1, 0) for part in every if part.tobytes() not in near]
     other = spread_windows(
-        loaded, read_text("reference:out-of-domain"), context=brown.CONTEXT, max_tokens=OTHER_WINDOWS * brown.CONTEXT
+        loaded,
+        read_text("reference:out-of-domain"),
+        context=brown.CONTEXT,
+        max_tokens=OTHER_WINDOWS * brown.CONTEXT,
     )
     texts = Texts(fitted, [], judged, other, train)
     return Bench(loaded, open_checkpoint(model), layer="*", texts=texts, layout="two", progress=progress)

@@ -6,6 +6,7 @@ uv run python packages/svd-compress/benchmarks/tables.py
 import json
 from pathlib import Path
 
+ORDER = ["plain SVD", "ASVD scaling", "SVD-LLM whitening", "ours", "ours, refined"]
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -34,7 +35,8 @@ def perplexity(name):
     ]
     lines.append("| method | ranks | form | " + " | ".join(f"keep {keep:g}" for keep in keeps) + " |")
     lines.append("|---|---|---|" + "---|" * len(keeps))
-    for key in dict.fromkeys((row["method"], row["ranks"], row["layout"]) for row in run["rows"]):
+    rows = sorted(run["rows"], key=lambda row: ORDER.index(row["method"]) if row["method"] in ORDER else 9)
+    for key in dict.fromkeys((row["method"], row["ranks"], row["layout"]) for row in rows):
         own = {r["keep"]: r for r in run["rows"] if (r["method"], r["ranks"], r["layout"]) == key}
         cells = [
             " / ".join(number(own[k][text]["after"]) for text in ("in_domain", "other_domain"))

@@ -42,3 +42,9 @@ def test_all_rows_may_be_pivots():
     assert compact.left.shape == (0, 3)
     torch.testing.assert_close(compact.dense(), right.double())
     assert rest(compact.pivots, 3).tolist() == []
+
+
+def test_factors_without_full_rank_keep_their_product():
+    left = torch.tensor([[1.0, 0, 1], [2, 0, 2], [-1, 0, 3], [4, 0, 0]])
+    right = torch.arange(15.0).reshape(3, 5)
+    torch.testing.assert_close(pivot(left, right).dense(), (left @ right).double())

@@ -82,8 +82,8 @@ def compare(
     Returns
     -------
     list of MethodRow
-        Measured in the order of what costs least to know: ours first, then the other methods, then what is
-        fitted again or trained; returned with the other methods first.
+        Measured in the order of what is worth knowing first: ours, the other methods from the best one, then
+        what is fitted again or trained. Returned with the other methods first.
 
     Raises
     ------
@@ -110,7 +110,8 @@ def compare(
         for layout, keep, plan in _plans(bench, heal_keeps or keeps):
             heal = partial(_healed, bench, plan, heal_minutes, seed)
             judge.row((method, "global", layout, keep), plan.ranks, heal)
-    return sorted(judge.rows, key=lambda row: row.method.startswith("ours"))
+    known = list(METHODS)
+    return sorted(judge.rows, key=lambda row: known.index(row.method) if row.method in known else len(known))
 
 
 class _Judge:
@@ -160,7 +161,7 @@ def _healed(bench: Bench, plan: Plan, minutes: float, seed: int) -> dict[str, Fa
 def _baselines(bench: Bench, judge: _Judge, keeps: Sequence[float], *, seed: int) -> None:
     """The other methods, each factored once and cut to the uniform ranks of every share."""
     seen: dict[str, Moments] = {}
-    for method in METHODS:
+    for method in reversed(METHODS):
         found: dict[str, Factoring] = {}
         for keep in keeps:
             ranks = {name: baselines.uniform_rank(_shape(bench, name), keep) for name in bench.dense}
@@ -204,7 +205,7 @@ def _narrow(factors: Factoring) -> Factoring:
 
 
 Make = Callable[["torch.Tensor", Moments], "Factoring"]
-METHODS: Mapping[str, Make] = {
+METHODS: dict[str, Make] = {
     "plain SVD": lambda W, seen: baselines.plain(W),
     "ASVD scaling": lambda W, seen: baselines.scaled(W, seen),
     "SVD-LLM whitening": lambda W, seen: baselines.whitened(W, seen),

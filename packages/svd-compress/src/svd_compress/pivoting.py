@@ -44,20 +44,22 @@ def rest(pivots: torch.Tensor, m: int) -> torch.Tensor:
 def pivot(left: torch.Tensor, right: torch.Tensor) -> Pivoted:
     """Put a product of factors (m, r) and (r, n) into the pivoted form.
 
-    Rows are chosen by LU with partial pivoting of the orthogonalised `left`, in float64: entries of the new
-    `left` are then small multiples of one. Cost O(m r^2 + r^2 n).
+    Rows are chosen by LU with partial pivoting of `left`, in float64: with P left = [L1; L2] U the new
+    `left` is L2 L1^-1, whose entries are small multiples of one. U, and with it the scale and the slant of the
+    columns, drops out: orthogonal columns would give the same. Cost O(m r^2 + r^2 n).
     """
     wide = left.double()
     m, r = wide.shape
-    Q, T = torch.linalg.qr(wide)
-    _, swaps = torch.linalg.lu_factor(Q)
+    # A factor without full rank leaves a zero in U, which nothing is divided by.
+    packed, swaps, _ = torch.linalg.lu_factor_ex(wide)
     order = _order(swaps, m)
-    pivots = order[:r].sort().values
-    A = Q[pivots]
-    others = Q[rest(pivots, m)]
-    # others @ A^-1, solved from the right.
-    new_left = torch.linalg.solve(A, others, left=False) if len(others) else others
-    return Pivoted(new_left, (A @ T) @ right.double(), pivots)
+    chosen, others = order[:r].sort(), order[r:].sort()
+    # others @ L1^-1, solved from the right; L1 has ones on its diagonal.
+    solved = torch.linalg.solve_triangular(
+        packed[:r], packed[r:], upper=False, left=False, unitriangular=True
+    )
+    new_left = solved[others.indices][:, chosen.indices]
+    return Pivoted(new_left.contiguous(), wide[chosen.values] @ right.double(), chosen.values)
 
 
 def _order(swaps: torch.Tensor, m: int) -> torch.Tensor:
