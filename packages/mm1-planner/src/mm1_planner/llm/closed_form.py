@@ -9,14 +9,18 @@ import numpy as np
 
 from mfi_command import BadInput
 from mm1_planner.inputs import positive
+from mm1_planner.llm.chunks import Prompts, extra_s
 from mm1_planner.llm.iteration import Replica
+from mm1_planner.llm.linear import Coefficients, Unlimited, unlimited
+from mm1_planner.llm.room import Groups, Slots, slots
 from mm1_planner.models.heavy_share import heavy_share
 
-_NEGLIGIBLE = 1e-13
-_LONGEST = 200_000
-_HIGHEST, _PROMPTS, _LINE, _ONE_LENGTH = 0.85, 0.3, 0.2, 0.01
-_SHORT = 1e-3
-"""A wait for room that is a smaller share of the time to the first token is left as it is."""
+_LONGEST = 1 << 18
+_SELDOM = 1e-6
+_WORTH = 1.05
+"""A batch of twice the size that serves less than 5 % more is limited by computing, not by its size."""
+_HIGHEST = 0.9
+_STEEP = 0.9
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,8 @@ class LlmAnswer:
     mean_ttft_s, mean_itl_s, mean_e2e_s : float
         Time to the first token, between two tokens, to the last token.
     declared : bool
-        Whether the errors are known to be within 3 % (ITL) and 15 % (TTFT): loads up to 0.85 of the capacity,
-        and not outputs of one length with more than 0.3 of the time in prompts or a fifth of the TTFT in the
-        wait for room, since sequences that came together stay together. Elsewhere, simulate.
+        Whether the errors are known to be within 3 % (ITL) and 15 % (TTFT): loads up to 0.9 of the capacity,
+        of four coefficients, and requests that hardly ever wait for the KV cache. Elsewhere, simulate.
     """
 
     stable: bool
@@ -61,17 +64,65 @@ class LlmAnswer:
 
 @dataclass(frozen=True)
 class _Work:
-    """Moments of the requests: what decodes and prompts bring."""
+    """A sample of requests and what it brings on average."""
 
-    decodes: float
-    context: float
-    decodes_scv: float
-    prompt: float
-    prompt_square: float
+    prompts: np.ndarray
+    outputs: np.ndarray
+    replica: Replica
+
+    @property
+    def prompt(self) -> float:
+        return float(self.prompts.mean())
 
     @property
     def prompt_scv(self) -> float:
-        return self.prompt_square / self.prompt**2 - 1
+        return float(self.prompts.var()) / self.prompt**2
+
+    @property
+    def output(self) -> float:
+        return float(self.outputs.mean())
+
+    @property
+    def decodes(self) -> float:
+        return self.output - 1
+
+    @property
+    def context(self) -> float:
+        """Context that a decoded token finds: long outputs count by their square."""
+        p, d = self.prompts, self.outputs - 1
+        return float((p * d + d * (d - 1) / 2).mean()) / self.decodes if self.decodes > 0 else self.prompt
+
+    @property
+    def held_tokens(self) -> float:
+        """Of the KV cache, by a request while it is in the batch."""
+        d = self.outputs - 1
+        return float((self.prompts * self.outputs + d * (d + 1) / 2).mean()) / self.output
+
+    @property
+    def together(self) -> float:
+        """2 E min(D, D') / E D of decodes: 1 for geometric outputs, 2 for equal ones."""
+        if self.decodes <= 0:
+            return 1.0
+        ordered = np.sort(self.outputs - 1)
+        smaller = float(ordered @ (2.0 * np.arange(ordered.size, 0, -1) - 1)) / ordered.size**2
+        return 2 * smaller / self.decodes
+
+    def plain_s(self, batch: np.ndarray) -> np.ndarray:
+        """Seconds of an iteration with so many in the batch, all but the share in its prompt decoding."""
+        decoding = batch * (self.decodes / self.output)
+        r = self.replica
+        if r.table is None:
+            return np.asarray(r.alpha_s + (r.beta_s + r.gamma_s * self.context) * decoding)
+        times = [_between(r, float(n), self.context) for n in decoding]
+        return np.asarray(np.maximum(times, 1e-12))
+
+    def token_s(self) -> float:
+        """Seconds of a prompt token."""
+        if self.replica.table is None:
+            return self.replica.delta_s
+        tokens, context = max(1, round(self.prompt)), round(self.context)
+        times = [self.replica.iteration_s(1, context, count) for count in (0, tokens)]
+        return max(times[1] - times[0], 0.0) / tokens
 
 
 def llm_answer(
@@ -79,21 +130,16 @@ def llm_answer(
 ) -> LlmAnswer:
     r"""Mean TTFT, ITL and batch of one replica under Poisson arrivals.
 
-    Decoding is processor sharing: n sequences make an iteration of $T_n=\alpha+(\beta+\gamma\bar c)n$, where
+    Without limits the iterations are a linear process whose first two moments are exact (`llm.linear`). What
+    limits add to it: the wait for a place in the batch, from a birth-death law of the requests in the
+    replica (`llm.room`), times what the variance of the work makes of the wait of M/G/c; the iterations that
+    a token budget makes of a long prompt, from a Markov chain of the tokens that wait (`llm.chunks`); and an
+    idle replica begins at once. The capacity is
 
-    $$ \bar c = \frac{E[P(O-1)] + E[O(O-1)]/2}{E[O-1]} $$
+    $$ \lambda_{\max}=\frac{N}{\mathrm{E}O\;T_N+N\delta\,\mathrm{E}P} $$
 
-    is the context that a decoded token finds: long outputs count by their square. Prompts stop all decodes
-    for $\varphi=\lambda\delta E[P]$ of the time; in the time left, sequences join in groups: those that
-    arrived while the prompts of earlier ones ran (a branching process with mean offspring $\varphi$). With
-    groups of $X$ and departures at rate $n/(E[O-1]\,T_n)$ the law of n solves
-
-    $$ \pi_{n+1}\frac{\min(n+1,N)}{E[O-1]\,T_{\min(n+1,N)}} = \lambda\sum_{j\le n}\pi_j P(X>n-j), $$
-
-    and Little gives the time between tokens, $E[n]/(\lambda E[O-1])$. The first token waits for the iteration
-    in progress (its residual time, with the variance that prompts give it), for its own iteration with all
-    prompts that came meanwhile, and for room in the batch, where the variance of the outputs counts as in
-    M/G/c.
+    for the N sequences that batch, KV cache and token budget leave, of which $N(\mathrm{E}O-1)/\mathrm{E}O$
+    decode.
 
     Parameters
     ----------
@@ -105,63 +151,62 @@ def llm_answer(
     Returns
     -------
     LlmAnswer
-        `benchmarks/llm_closed_form.py` measures its error against `simulate_llm`. It knows neither
-        preemptions nor prompts cut into many chunks; simulate where either is frequent.
+        `benchmarks/llm_closed_form.py` measures its error against `simulate_llm`. It knows no preemptions:
+        simulate where the KV cache is what is short. A table of times is taken as linear around the mean.
 
     Raises
     ------
     BadInput
-        If the rate is not positive, or the samples are not tokens.
+        If the rate is not positive, the samples are not tokens, or an output is longer than 262,144.
 
     Notes
     -----
-    Cost O(longest batch). Processor sharing with state-dependent rates is insensitive to the law of the work
-    (Kelly, Reversibility and Stochastic Networks, section 3.3), which is why only means of O enter E[n].
+    Cost O(n + L log L) for a longest output of L tokens: milliseconds. E n/(lambda E(O-1)) is the ITL, by
+    Little.
     """
     rate = positive("rate", rate_per_s)
-    work = _moments(prompt_tokens, output_tokens)
-    most, limited_by = _largest_batch(work, replica)
-    delta_s = _prompt_token_s(work, replica)
-    fastest = most / (work.decodes * float(_iteration_s(np.array([most]), work, replica)[0]))
-    capacity = 1 / (1 / fastest + delta_s * work.prompt)
-    prefill = rate * delta_s * work.prompt
+    work = _work(prompt_tokens, output_tokens, replica)
+    most, limited_by = _largest_batch(work)
+    capacity = _capacity(work, most)
+    token_s = work.token_s()
+    prefill = rate * token_s * work.prompt
+    overloaded = LlmAnswer(
+        False, capacity, limited_by, min(prefill, 1.0), math.inf, math.inf, math.inf, math.inf, True
+    )
     if rate >= capacity:
-        return LlmAnswer(
-            False, capacity, limited_by, min(prefill, 1.0), math.inf, math.inf, math.inf, math.inf, True
-        )
-    law = _batch_law(rate, prefill, work, most, replica)
-    batch = np.minimum(np.arange(law.size), most)
-    decoding = float(batch @ law) + prefill * _earlier_prompts(prefill, work.prompt_scv)
-    itl = decoding / (rate * work.decodes)
-    ttft = _first_token_s(rate, prefill, delta_s, work, batch, law, replica)
-    room = float((np.arange(law.size) - batch) @ law) / rate
-    if room > _SHORT * ttft:
-        room *= _length_factor(rate / (fastest * (1 - prefill)), most, work)
-    ttft += room
-    in_step = work.decodes_scv < _ONE_LENGTH and (prefill > _PROMPTS or room > _LINE * ttft)
+        return overloaded
+    linear = _coefficients(work, rate, prefill, token_s)
+    free = unlimited(rate, work.prompts, work.outputs, linear)
+    most_slots, why = _slots(work)
+    batch = _in_the_batch(work, rate, prefill, token_s, most_slots)
+    itl = min(free.itl_s, float(most_slots / (work.output * _capacity(work, float(most_slots)))))
+    prompts = Prompts(
+        rate,
+        work.prompts,
+        token_s,
+        float(work.plain_s(np.array([free.decoding * work.output / max(work.decodes, 1.0)]))[0]),
+        max(replica.token_budget - free.decoding, 1.0),
+    )
+    ttft = _first_token_s(work, rate, free, linear, batch, itl) + extra_s(prompts)
+    if batch.full > _SELDOM:
+        ttft += batch.line / rate * _length_factor(work, rate, token_s, most_slots)
+    if not math.isfinite(ttft):
+        return overloaded
+    short = why == "kv cache" and batch.full > _SELDOM
     return LlmAnswer(
         True,
         capacity,
         limited_by,
         prefill,
-        decoding,
+        rate * work.decodes * itl,
         ttft,
         itl,
         ttft + work.decodes * itl,
-        declared=not in_step and rate <= _HIGHEST * capacity,
+        declared=rate <= _HIGHEST * capacity and replica.table is None and not short,
     )
 
 
-def _length_factor(load: float, most: float, work: _Work) -> float:
-    """What the variance of the outputs makes of the wait for room, as of the wait of M/G/c.
-
-    Sharing does not feel the law of the work, a line in front of a full batch does: by (1 + scv) / 2 in heavy
-    traffic, less below.
-    """
-    return 1 + heavy_share(load, max(1, int(most))) * (work.decodes_scv - 1) / 2
-
-
-def _moments(prompts: np.ndarray, outputs: np.ndarray) -> _Work:
+def _work(prompts: np.ndarray, outputs: np.ndarray, replica: Replica) -> _Work:
     p, o = np.asarray(prompts, dtype=float), np.asarray(outputs, dtype=float)
     if p.ndim != 1 or p.shape != o.shape or not p.size:
         raise BadInput(
@@ -171,111 +216,83 @@ def _moments(prompts: np.ndarray, outputs: np.ndarray) -> _Work:
         raise BadInput(
             "prompt and output tokens are not all finite and at least 1: clean or filter them first"
         )
-    # Where nothing is ever decoded, a vanishing share stands for it.
-    decodes = max(float((o - 1).mean()), 1e-9)
-    context = float((p * (o - 1) + o * (o - 1) / 2).mean()) / decodes
-    scv = float((o - 1).var()) / decodes**2
-    return _Work(decodes, max(context, 1.0), scv, float(p.mean()), float((p * p).mean()))
+    if o.max() > _LONGEST:
+        raise BadInput(f"an output of {o.max():.0f} tokens; expected at most {_LONGEST}")
+    return _Work(p, np.round(o), replica)
 
 
-def _largest_batch(work: _Work, replica: Replica) -> tuple[float, str]:
-    limits = {
-        "batch": float(replica.max_batch),
-        "kv cache": max(replica.kv_tokens / work.context, 1.0),
-        # Each finished sequence lets one prompt in: n E[P] / E[O-1] prompt tokens beside n decodes.
-        "token budget": max(replica.token_budget / (1 + work.prompt / work.decodes), 1.0),
-    }
-    name = min(limits, key=lambda each: limits[each])
-    gain = limits[name] * float(_iteration_s(np.array([limits[name] / 2]), work, replica)[0])
-    gain /= limits[name] / 2 * float(_iteration_s(np.array([limits[name]]), work, replica)[0])
-    return limits[name], name if gain > _WORTH else "compute"
+def _slots(work: _Work) -> tuple[int, str]:
+    """Sequences that may be in the batch, and what says so."""
+    cached = max(work.replica.kv_tokens / work.held_tokens, 1.0)
+    return (int(cached), "kv cache") if cached < work.replica.max_batch else (work.replica.max_batch, "batch")
 
 
-_WORTH = 1.05
-"""A batch of twice the size that serves less than 5 % more is limited by computing, not by its size."""
+def _largest_batch(work: _Work) -> tuple[float, str]:
+    count, name = _slots(work)
+    # In equilibrium an iteration holds decodes and prompt tokens as the requests do.
+    budget = max(work.replica.token_budget * work.output / (work.decodes + work.prompt), 1.0)
+    most, name = (budget, "token budget") if budget < count else (float(count), name)
+    gain = _capacity(work, most) / _capacity(work, max(most / 2, 1.0))
+    return most, name if gain > _WORTH or most <= 1 else "compute"
 
 
-def _iteration_s(batch: np.ndarray, work: _Work, replica: Replica) -> np.ndarray:
-    if replica.table is None:
-        return np.asarray(replica.alpha_s + (replica.beta_s + replica.gamma_s * work.context) * batch)
-    times = [replica.iteration_s(n, round(n * work.context), 0) for n in batch]
-    return np.asarray(np.maximum(times, 1e-12))
+def _capacity(work: _Work, batch: float) -> float:
+    iteration = float(work.plain_s(np.array([batch]))[0])
+    return batch / (work.output * iteration + batch * work.token_s() * work.prompt)
 
 
-def _prompt_token_s(work: _Work, replica: Replica) -> float:
-    if replica.table is None:
-        return replica.delta_s
-    tokens = round(work.prompt)
-    return (
-        max(
-            replica.iteration_s(1, round(work.context), tokens)
-            - replica.iteration_s(1, round(work.context), 0),
-            0,
-        )
-        / tokens
-    )
+def _coefficients(work: _Work, rate: float, prefill: float, token_s: float) -> Coefficients:
+    """Of the replica; of a table the tangent where its decodes settle."""
+    r = work.replica
+    if r.table is None:
+        return Coefficients(r.alpha_s, r.beta_s, r.gamma_s, r.delta_s)
+    low, high = 0.0, float(r.max_batch)
+    for _ in range(60):
+        middle = (low + high) / 2
+        settled = rate * work.output * float(work.plain_s(np.array([middle]))[0]) / (1 - prefill)
+        low, high = (middle, high) if settled > middle else (low, middle)
+    around = np.array([0.9 * low, low, 1.1 * low + 0.1])
+    times = work.plain_s(around) * 1.0
+    around = around * (work.decodes / work.output)
+    slope = max((times[2] - times[0]) / max(around[2] - around[0], 1e-12), 0.0)
+    slope = min(slope, _STEEP * times[1] / max(around[1], 1e-12))
+    return Coefficients(float(times[1] - slope * around[1]), float(slope), 0.0, token_s)
 
 
-def _batch_law(rate: float, prefill: float, work: _Work, most: float, replica: Replica) -> np.ndarray:
-    """Probability of n sequences decoding or waiting for room, in the time that prompts leave."""
-    beyond, ratio = _groups(prefill, work.prompt_scv)
-    largest = math.ceil(most)
-    numbers = np.minimum(np.arange(1, largest + 2), most)
-    departures = numbers / (work.decodes * _iteration_s(numbers, work, replica))
-    law, earlier, total, top = [1.0], 0.0, 1.0, 1.0
-    for n in range(_LONGEST):
-        here = law[-1]
-        following = rate * (here + beyond * earlier) / departures[min(n, largest)]
-        earlier = here + ratio * earlier
-        law.append(following)
-        total += following
-        top = max(top, following)
-        if n >= largest and following < _NEGLIGIBLE * top:
-            break
-        if following > 1e250:
-            law = [each / 1e250 for each in law]
-            earlier, total, top = earlier / 1e250, total / 1e250, top / 1e250
-    return np.array(law) / sum(law)
-
-
-def _groups(prefill: float, scv: float) -> tuple[float, float]:
-    r"""a and q of P(X > k) = a q^(k-1), k >= 1, with the mean and variance of all descendants of one arrival.
-
-    Total progeny of a branching process with mean offspring phi and variance phi + phi² scv.
-    """
-    if prefill <= 0:
-        return 0.0, 0.0
-    mean = 1 / (1 - prefill)
-    variance = prefill * (1 + prefill * scv) / (1 - prefill) ** 3
-    ratio = max(0.0, 1 - 2 * (mean - 1) / (variance + mean**2 - mean))
-    return (mean - 1) * (1 - ratio), ratio
-
-
-def _earlier_prompts(prefill: float, scv: float) -> float:
-    """Sequences of the same group that decode already while the prompts of a later generation run."""
-    squares = 1 / (1 - prefill**2)
-    spread = prefill * (1 + prefill * scv) / (1 - prefill)
-    return prefill * (squares + spread * (1 / (1 - prefill) - prefill / (1 - prefill**2)))
+def _in_the_batch(work: _Work, rate: float, prefill: float, token_s: float, most: int) -> Slots:
+    numbers = np.arange(1.0, most + 1)
+    departures = numbers / (work.output * work.plain_s(numbers))
+    pause = token_s * work.prompt * _capacity(work, float(most))
+    return slots(rate, departures, Groups(prefill, work.prompt_scv, work.together), pause=pause)
 
 
 def _first_token_s(
-    rate: float,
-    prefill: float,
-    delta_s: float,
-    work: _Work,
-    batch: np.ndarray,
-    law: np.ndarray,
-    replica: Replica,
+    work: _Work, rate: float, free: Unlimited, linear: Coefficients, batch: Slots, itl: float
 ) -> float:
-    """Residual time of the iteration in progress, and the own one with what came meanwhile."""
-    plain = _iteration_s(batch, work, replica)
-    mean = plain / (1 - prefill)
-    # An iteration computes the prompts that came during the one before: an autoregression in its length.
-    variance = delta_s**2 * work.prompt_square * rate * mean / (1 - prefill**2)
-    residual = (mean**2 + variance) / (2 * mean)
-    alone = plain[0] + delta_s * work.prompt
-    busy = rate * alone / (1 + rate * alone)
-    residual[0] = busy * (alone + delta_s**2 * (work.prompt_square - work.prompt**2) / alone) / 2
-    chunks = np.maximum(work.prompt / np.maximum(replica.token_budget - batch, 1.0), 1.0) - 1
-    own = plain * (1 + chunks) + delta_s * work.prompt * (1 + 2 * rate * residual)
-    return float(law @ (residual + own))
+    """Without the wait for room: those who wait for it find a place at the end of an iteration."""
+    own = linear.delta_s * work.prompt
+    spinning = linear.alpha_s * (1.5 + rate * own)
+    alone = float(work.plain_s(np.zeros(1))[0])
+    idle = batch.idle * (1 - rate * own)
+    seconds = free.first_token_s - idle * (spinning - alone)
+    return (seconds - batch.full * free.residual_s) * itl / free.itl_s
+
+
+def _length_factor(work: _Work, rate: float, token_s: float, most: int) -> float:
+    """What the variance of the work makes of the wait for room, as of the wait of M/G/c.
+
+    Sharing does not feel the law of the work, a line in front of a full batch does: by (1 + scv) / 2 in heavy
+    traffic, less below. A request works by its prompt, alone, and by its tokens, with the others.
+    """
+    iteration = float(work.plain_s(np.array([float(most)]))[0])
+    demand = token_s * work.prompts + work.outputs * (iteration / most)
+    scv = float(demand.var()) / float(demand.mean()) ** 2
+    return 1 + heavy_share(rate * float(demand.mean()), most) * (scv - 1) / 2
+
+
+def _between(replica: Replica, decodes: float, context: float) -> float:
+    """A table's time for a number of decodes that need not be whole."""
+    from mm1_planner.llm.iteration import interpolate
+
+    assert replica.table is not None
+    return float(interpolate(*replica.table, decodes, decodes * context, 0.0))
