@@ -95,6 +95,7 @@ class Bench:
             memory_bytes=memory_bytes,
             executor=executor,
             keep_gradients=keep_gradients,
+            on_moments=lambda done, total: self.progress("moments", done, total),
             on_progress=lambda done, total: self.progress("factors", done, total),
         )
         self.options = all_options(

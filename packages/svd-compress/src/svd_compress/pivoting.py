@@ -45,8 +45,8 @@ def pivot(left: torch.Tensor, right: torch.Tensor) -> Pivoted:
     """Put a product of factors (m, r) and (r, n) into the pivoted form.
 
     Rows are chosen by LU with partial pivoting of `left`, in float64: with P left = [L1; L2] U the new
-    `left` is L2 L1^-1, whose entries are small multiples of one. U, and with it the scale and the slant of the
-    columns, drops out: orthogonal columns would give the same. Cost O(m r^2 + r^2 n).
+    `left` is L2 L1^-1, whose entries are small multiples of one. U, and with it the scale and the slant of
+    the columns, drops out: orthogonal columns would give the same. Cost O(m r^2 + r^2 n).
     """
     wide = left.double()
     m, r = wide.shape

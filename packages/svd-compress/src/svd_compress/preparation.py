@@ -91,6 +91,7 @@ def prepare(
     work: Path | None = None,
     memory_bytes: int | None = None,
     executor: str = "serial",
+    on_moments: Callable[[int, int], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Mapping[str, PreparedLayer]:
     """Factor the named layers, whitened on both sides by what they see in the windows.
@@ -118,6 +119,8 @@ def prepare(
     executor
         "serial", "processes" or "ray", see `mfi_command.executors.map_tasks`. Each layer is factored on
         one thread wherever it is done, so the bits are the same.
+    on_moments
+        Called with (windows done, windows in all) for each group of layers.
     on_progress
         Called with (layers done, layers in all).
 
@@ -145,7 +148,7 @@ def prepare(
     tick = on_progress or (lambda done, total: None)
     for group in _groups(missing, layers, memory_bytes, held_out=held_out):
         fitted = windows[::2] if held_out else windows
-        statistics = moments(model, fitted, group, seed=seed)
+        statistics = moments(model, fitted, group, seed=seed, on_progress=on_moments)
         judges = moments(model, windows[1::2], group, seed=seed + len(fitted)) if held_out else {}
         # Popped: the moments of a layer are as large as its weights, and of no use after this.
         tasks = _Tasks(layers, group, statistics, judges, keep_gradients)
