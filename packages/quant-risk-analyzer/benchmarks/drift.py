@@ -1,37 +1,55 @@
-"""Predicted against measured drift of singular values on whole models: precision, recall, accuracy, bounds.
+"""Predicted against measured drift of whole models: precision, recall, accuracy, bounds.
 
-Run: python drift.py OUTPUT.json MODEL [MODEL ...]      (CPU; "reference" is the bundled model)
+Run: python drift.py OUTPUT.json MODEL [MODEL ...] [--granularity channel,tensor,32] [--seconds S]
 
-`simulated` is what nobody can beat who knows the step and not the rounding errors: the median over draws of
-uniform noise of that step, judged as the prediction is (the bundled model's int3 only; it is slow).
+CPU; "reference" is the bundled model. Rows are kept in OUTPUT.rows.json as they are done: a run cut off by
+`--seconds` goes on where it stopped. `layers` is judged by the larger of both spectra, as the product
+does; `singular` and `eigenvalues` apart. `simulated` is what nobody can beat who knows the step and not the
+rounding errors: the median over draws of uniform noise of that step, judged as the prediction of the singular
+values is (int3 per channel of the bundled model).
+`--fit` prints instead how the constant of `eigenvalue_drift` was chosen: on simulated noise, no model.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import sys
+import time
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 
 from checkpoint_lens import open_checkpoint
-from quant_risk_analyzer.drift import LIMIT, drifts, relative_drift, singular_values
-from quant_risk_analyzer.formats import FORMATS, IntegerFormat
+from quant_risk_analyzer import eigenvalue_drift
+from quant_risk_analyzer.drift import LIMIT, layer_drifts, relative_drift, singular_values
+from quant_risk_analyzer.formats import FORMATS, IntegerFormat, formats_named
 
 NAMES = ("int8", "int4", "int3")
 DRAWS = 8
+REACHES = (0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.3, 1e6)
+LEVELS = (0.003, 0.01, 0.03, 0.1, 0.3)  # of the noise, in deviations of the weight
 
 
-def judged(predicted, measured):
-    said, true = np.asarray(predicted) > LIMIT, np.asarray(measured) > LIMIT
+def judged(rows, spectrum):
+    """Precision, recall and accuracy of one kind of drift; None where a layer has none."""
+    prefix = {"layers": "", "singular": "singular_", "eigenvalues": "eigenvalue_"}[spectrum]
+    pairs = np.array(
+        [(row[prefix + "predicted"], row[prefix + "measured"]) for row in rows if row[prefix + "measured"]],
+        np.float64,
+    )
+    said, true = (pairs > LIMIT).T
     return {
         "rows": len(true),
         "over": int(true.sum()),
         "precision": float((said & true).sum() / max(1, said.sum())),
         "recall": float((said & true).sum() / max(1, true.sum())),
         "accuracy": float((said == true).mean()),
+        "predicted_over_measured": dict(
+            zip(("p5", "median", "p95"), np.percentile(pairs[:, 0] / pairs[:, 1], [5, 50, 95]), strict=True)
+        ),
     }
 
 
@@ -52,26 +70,104 @@ def simulated(model):
     return found
 
 
+def measured_rows(model, granularities, kept, until):
+    """Rows of the layers that are not done yet, kept after each layer."""
+    rows = json.loads(kept.read_text()) if kept.exists() else []
+    done = {(row["model"], row["granularity"], row["name"]) for row in rows}
+    checkpoint, name = open_checkpoint(model), Path(model).name
+    for layer in checkpoint.linear_layers():
+        for each in granularities:
+            if (name, each, layer.name) in done:
+                continue
+            if time.monotonic() > until:
+                sys.exit(f"stopped at {layer.name}, {len(rows)} rows kept: run again")
+            found = layer_drifts(
+                layer.name,
+                np.asarray(checkpoint[layer.tensor], np.float32),
+                formats_named(NAMES),
+                int(each) if each.isdigit() else each,
+            )
+            rows += [{"model": name, "granularity": each, **row.to_dict()} for row in found]
+            kept.write_text(json.dumps(rows))
+    return [row for row in rows if row["model"] == name]
+
+
+def fit() -> None:
+    """Logarithm of predicted over measured, median and deviation, by noise level, for each constant."""
+    generator = np.random.default_rng(0)
+    cases = []
+    for n in (64, 96, 128):
+        for shape in ("flat", "rows", "decay"):
+            for outliers in (0, 3):
+                W = generator.standard_normal((n, n))
+                if shape == "rows":
+                    W *= np.exp(0.5 * generator.standard_normal((n, 1)))
+                if shape == "decay":
+                    U, _, V = np.linalg.svd(W)
+                    W = (U * np.exp(-2 * np.arange(n) / n)) @ V * n**0.5
+                if outliers:
+                    W += 3 * generator.standard_normal((n, 3)) @ generator.standard_normal((3, n))
+                system = eigenvalue_drift.Eigensystem.of(W)
+                for level in LEVELS:
+                    noise = level * W.std()
+                    draws = [W + noise * generator.standard_normal((n, n)) for _ in range(3)]
+                    drifts = [
+                        eigenvalue_drift.measured_eigenvalue_drift(W, each, spectrum=system.values)
+                        for each in draws
+                    ]
+                    cases.append((level, system, n, noise, float(np.median(drifts))))
+    for reach in REACHES:
+        eigenvalue_drift.REACH = reach
+        errors = {level: [] for level in LEVELS}
+        for level, system, n, noise, measured in cases:
+            predicted = eigenvalue_drift.predicted_from(system, np.ones(n), np.full(n, noise**2))
+            errors[level].append(np.log(predicted / measured))
+        told = "  ".join(f"{level}: {np.median(e):+.2f} ({np.std(e):.2f})" for level, e in errors.items())
+        print(f"{reach:g}  {told}")
+
+
 def main() -> None:
-    target, models = Path(sys.argv[1]), sys.argv[2:]
-    answer = {"date": str(date.today()), "device": platform.processor() or platform.machine(), "models": {}}
-    for model in models:
-        rows = drifts(model, formats=NAMES)
-        ratio = [row.predicted / row.measured for row in rows if row.measured > 0]
-        entry = judged([row.predicted for row in rows], [row.measured for row in rows])
-        entry["predicted_over_measured"] = dict(
-            zip(("p5", "median", "p95"), np.percentile(ratio, [5, 50, 95]).tolist(), strict=True)
-        )
-        entry["bound_violations"] = sum(row.measured > row.bound for row in rows)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("target", nargs="?", type=Path)
+    parser.add_argument("models", nargs="*")
+    parser.add_argument("--granularity", default="channel")
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--fit", action="store_true")
+    chosen = parser.parse_args()
+    if chosen.fit:
+        fit()
+        return
+    granularities, until = chosen.granularity.split(","), time.monotonic() + chosen.seconds
+    answer = {
+        "command": "python packages/quant-risk-analyzer/benchmarks/drift.py "
+        + " ".join([chosen.target.name, *(Path(each).name for each in chosen.models)])
+        + f" --granularity {chosen.granularity}",
+        "date": str(date.today()),
+        "device": f"{platform.machine()} CPU",
+        "numpy": np.__version__,
+        "formats": list(NAMES),
+        "models": {},
+    }
+    for model in chosen.models:
+        rows = measured_rows(model, granularities, chosen.target.with_suffix(".rows.json"), until)
+        entry = {}
+        for each in granularities:
+            of = [row for row in rows if row["granularity"] == each]
+            kinds = ["layers", "singular"]
+            kinds += ["eigenvalues"] if any(row["eigenvalue_measured"] for row in of) else []
+            entry[each] = {kind: judged(of, kind) for kind in kinds}
+            entry[each]["bound_violations"] = sum(row["singular_measured"] > row["bound"] for row in of)
+            entry[each]["by_format"] = {
+                name: judged([row for row in of if row["format"] == name], "layers") for name in NAMES
+            }
         if model == "reference":
             noise = simulated(model)
-            int3 = [row for row in rows if row.format == "int3"]
-            entry["int3"] = judged([row.predicted for row in int3], [row.measured for row in int3])
+            int3 = [row for row in rows if row["format"] == "int3" and row["granularity"] == "channel"]
             entry["int3_simulated"] = judged(
-                [noise[row.name] for row in int3], [row.measured for row in int3]
+                [{**row, "singular_predicted": noise[row["name"]]} for row in int3], "singular"
             )
         answer["models"][Path(model).name] = entry
-        target.write_text(json.dumps(answer, indent=1))
+        chosen.target.write_text(json.dumps(answer, indent=1) + "\n")
     print(json.dumps(answer, indent=1))
 
 

@@ -10,6 +10,7 @@ from quant_risk_analyzer.comparison import Change, Comparison, compare
 from quant_risk_analyzer.compensation.awq import awq
 from quant_risk_analyzer.compensation.gptq import gptq
 from quant_risk_analyzer.drift import LayerDrift, drift_bound, drifts, measured_drift, predict_drift
+from quant_risk_analyzer.eigenvalue_drift import measured_eigenvalue_drift, predict_eigenvalue_drift
 from quant_risk_analyzer.formats import FORMATS, IntegerFormat, NumberFormat
 from quant_risk_analyzer.qat import train_quantized
 from quant_risk_analyzer.quantizers import Quantized, quantize
@@ -54,8 +55,10 @@ __all__ = [
     "measure",
     "measure_together",
     "measured_drift",
+    "measured_eigenvalue_drift",
     "migrate",
     "predict_drift",
+    "predict_eigenvalue_drift",
     "quantize",
     "rank_agreement",
     "rate",

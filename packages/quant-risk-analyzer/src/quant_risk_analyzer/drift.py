@@ -1,4 +1,4 @@
-"""How far quantization moves the singular values of a weight: measured, predicted, and bounded."""
+"""How far quantization moves the singular values of a weight; with the eigenvalues, that of a layer."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 
 from mfi_command import BadInput
+from quant_risk_analyzer.eigenvalue_drift import Eigensystem, measured_eigenvalue_drift, predicted_from
 from quant_risk_analyzer.formats import Granularity, NumberFormat, format_named, formats_named
 from quant_risk_analyzer.noisy_spectrum import noisy_squares
-from quant_risk_analyzer.quantizers import checked, quantize, rounded
+from quant_risk_analyzer.quantizers import checked, rounded
+from quant_risk_analyzer.row_noise import matrix, row_noise
 
 LIVE = 1e-6  # of the largest value: below, a rank-deficient weight has only rounding
-LIMIT = 0.10  # a layer whose singular values move more than this is flagged
+LIMIT = 0.10  # a layer whose spectrum moves more than this is flagged
+EIGENVALUE_SIDE = 1024  # of wider weights no eigenvalues: 25 n^3 operations that hardly run in parallel
 # Neighbours scatter together: the largest of them scatters less than the largest of independent ones. Fitted
 # to simulated noise on random spectra, benchmarks/drift.py.
 COMMON = 0.66
@@ -31,7 +34,7 @@ def singular_values(W: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     Computed in float64: a value is wrong by about :math:`10^{-16} (\sigma_1/\sigma)^2`, relative, which is
     nothing over the top half of a spectrum and too much for the smallest. Cost O(min(m, n)^2 max(m, n)).
     """
-    values: np.ndarray[Any, Any] = np.sqrt(np.maximum(_eigenvalues(_gram(_matrix(W))), 0))
+    values: np.ndarray[Any, Any] = np.sqrt(np.maximum(_eigenvalues(_gram(matrix(W))), 0))
     return values
 
 
@@ -103,11 +106,11 @@ def predict_drift(
     information-plus-noise-type matrices", J. Multivariate Analysis 2007.
     """
     kind = format_named(format) if isinstance(format, str) else format
-    work = _matrix(checked(W))
+    work = matrix(checked(W))
     before = singular_values(work) if spectrum is None else np.asarray(spectrum, np.float64)
     if not before[0] > 0:
         return 0.0
-    moved, noise = _expected(work, _matrix(rounded(work, kind, granularity)) - work, before)
+    moved, noise = _expected(work, matrix(rounded(work, kind, granularity)) - work, before)
     top = before[: (len(before) + 1) // 2]
     top = top[top > top[0] * LIVE]
     means = moved[: len(top)] / top - 1
@@ -137,8 +140,8 @@ def drift_bound(
     random errors the norm is about :math:`(1/\sqrt m + 1/\sqrt n)\,\|E\|_F`.
     """
     kind = format_named(format) if isinstance(format, str) else format
-    work = _matrix(checked(W))
-    error = np.abs(_matrix(rounded(work, kind, granularity)) - work)
+    work = matrix(checked(W))
+    error = np.abs(matrix(rounded(work, kind, granularity)) - work)
     norm = min(float(np.linalg.norm(error)), math.sqrt(float(error.sum(0).max()) * float(error.sum(1).max())))
     values = singular_values(work) if spectrum is None else np.asarray(spectrum)
     top = values[: (len(values) + 1) // 2]
@@ -149,9 +152,8 @@ def drift_bound(
 def _expected(work: Array, error: Array, spectrum: Array) -> tuple[Array, float]:
     """Expected singular values after the rounding, and the deviation of its noise."""
     rows, columns = work.shape
-    sizes = (work**2).mean(1)
-    kept = 1 + (error * work).mean(1) / np.maximum(sizes, np.finfo(np.float64).tiny)
-    variances = np.maximum((error**2).mean(1) - (1 - kept) ** 2 * sizes, 0)
+    noise = row_noise(work, error)
+    kept, variances = noise.kept, noise.variances
     common = float(variances.mean())
     if rows <= columns:
         gram = _gram(work) * kept[:, None] * kept[None, :]
@@ -159,15 +161,11 @@ def _expected(work: Array, error: Array, spectrum: Array) -> tuple[Array, float]
         squares = np.maximum(_eigenvalues(gram), 0)
     else:
         # Without the left vectors: the mean over the rows, weighted by what they hold.
+        sizes = (work**2).mean(1)
         share = float((kept * sizes).sum() / max(sizes.sum(), np.finfo(np.float64).tiny))
         squares = (share * spectrum) ** 2
     short, long = min(rows, columns), max(rows, columns)
     return np.sqrt(noisy_squares(squares, common, short, long)), math.sqrt(common)
-
-
-def _matrix(W: Any) -> Array:
-    values = np.asarray(W.detach().cpu().double().numpy() if hasattr(W, "detach") else W, np.float64)
-    return values.reshape(values.shape[0], -1)
 
 
 def _gram(A: Array) -> Array:
@@ -189,29 +187,44 @@ def _eigenvalues(gram: Array) -> Array:
 
 def _median_of_largest(means: Array, deviations: Array) -> float:
     """Median of `max |means + deviations * normal|` for independent normals, by bisection."""
+    from scipy.special import ndtr
+
     low, high = 0.0, float((np.abs(means) + 8 * deviations).max())
     for _ in range(40):
         middle = (low + high) / 2
-        inside = _normal((middle - means) / deviations) - _normal((-middle - means) / deviations)
+        inside = ndtr((middle - means) / deviations) - ndtr((-middle - means) / deviations)
         low, high = (low, middle) if inside.prod() > 0.5 else (middle, high)
     return high
 
 
-def _normal(x: Array) -> Array:
-    """Distribution function of the standard normal; numpy has none."""
-    return np.array([0.5 * math.erfc(-each / math.sqrt(2)) for each in x])
-
-
 @dataclass(frozen=True)
 class LayerDrift:
-    """Drift of one layer in one format, as fractions; `exceeds`: the measured one is over 10 %."""
+    """Drift of one layer in one format, as fractions.
+
+    Attributes
+    ----------
+    name, format
+        Which.
+    predicted, measured
+        The larger of the two spectra's.
+    exceeds
+        The measured drift is over 10 %.
+    singular_predicted, singular_measured, bound
+        Of the singular values; `bound` cannot be exceeded.
+    eigenvalue_predicted, eigenvalue_measured
+        Of the eigenvalues; None where the weight is not square, or wider than 1024.
+    """
 
     name: str
     format: str
     predicted: float
     measured: float
-    bound: float
     exceeds: bool
+    singular_predicted: float
+    singular_measured: float
+    bound: float
+    eigenvalue_predicted: float | None
+    eigenvalue_measured: float | None
 
     def to_dict(self) -> dict[str, object]:
         """As a plain dictionary."""
@@ -243,13 +256,39 @@ def drifts(
     found = []
     for done, layer in enumerate(chosen, 1):
         weight = checked(np.asarray(checkpoint[layer.tensor]))
-        before = singular_values(weight)
-        for kind in kinds:
-            after = quantize(weight, kind, granularity=granularity).dequantized
-            measured = measured_drift(weight, after, spectrum=before)
-            predicted = predict_drift(weight, kind, granularity=granularity, spectrum=before)
-            bound = drift_bound(weight, kind, granularity=granularity, spectrum=before)
-            found.append(LayerDrift(layer.name, kind.name, predicted, measured, bound, measured > LIMIT))
+        found += layer_drifts(layer.name, weight, kinds, granularity)
         if on_progress is not None:
             on_progress(done, len(chosen))
+    return found
+
+
+def layer_drifts(
+    name: str, W: Any, kinds: Sequence[NumberFormat], granularity: Granularity
+) -> list[LayerDrift]:
+    """Drift of one weight in each format, predicted and measured."""
+    work = matrix(W)
+    before = singular_values(work)
+    square = work.shape[0] == work.shape[1] <= EIGENVALUE_SIDE
+    system = Eigensystem.of(work) if square else None
+    found = []
+    for kind in kinds:
+        after = matrix(rounded(W, kind, granularity))
+        singular = (
+            predict_drift(W, kind, granularity=granularity, spectrum=before),
+            measured_drift(W, after, spectrum=before),
+        )
+        eigen: tuple[float | None, float | None] = (None, None)
+        if system is not None:
+            noise = row_noise(work, after - work)
+            eigen = (
+                predicted_from(system, noise.kept, noise.variances),
+                measured_eigenvalue_drift(W, after, spectrum=system.values),
+            )
+        predicted, measured = (
+            max(each for each in pair if each is not None) for pair in zip(singular, eigen, strict=True)
+        )
+        bound = drift_bound(W, kind, granularity=granularity, spectrum=before)
+        found.append(
+            LayerDrift(name, kind.name, predicted, measured, measured > LIMIT, *singular, bound, *eigen)
+        )
     return found

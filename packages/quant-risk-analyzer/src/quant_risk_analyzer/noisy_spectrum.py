@@ -58,9 +58,10 @@ def noisy_squares(squares: Array, variance: float, m: int, n: int) -> Array:
     w = real + 1j * np.exp(_depths(atoms, real, c, s))
     z, f = _image(atoms, w, c, s)
     a = s * c * f / (1 - s * c * f)
-    potential = np.log(atoms[None, :] - w[:, None]).mean(1)
-    potential += z.real * a**2 / (s * c) - (1 - c) / c * (a - np.log(1 + a))
-    below = np.maximum.accumulate(-potential.imag / np.pi)
+    # Of the logarithm only the imaginary part counts: the angle.
+    angles = np.arctan2(-w.imag[:, None], atoms[None, :] - w.real[:, None]).mean(1)
+    rest = z.real * a**2 / (s * c) - (1 - c) / c * (a - np.log(1 + a))
+    below = np.maximum.accumulate(-(angles + rest.imag) / np.pi)
     place = 1 - (np.arange(m) + 0.5) / m
     found: Array = np.interp(place, below, np.maximum.accumulate(z.real)) * scale
     return np.maximum(found, 0.0)
@@ -68,24 +69,38 @@ def noisy_squares(squares: Array, variance: float, m: int, n: int) -> Array:
 
 def _image(atoms: Array, w: Array, c: float, s: float) -> tuple[Array, Array]:
     """z of w, and the Stieltjes transform of the clean spectrum at w."""
-    f = (1 / (atoms[None, :] - w[:, None])).mean(1)
+    return _mapped(w, (1 / (atoms[None, :] - w[:, None])).mean(1), c, s)
+
+
+def _mapped(w: Array, f: Array, c: float, s: float) -> tuple[Array, Array]:
     b = 1 - s * c * f
     return w * b**2 + s * (1 - c) * b, f
 
 
 def _depths(atoms: Array, real: Array, c: float, s: float) -> Array:
     """Logarithm of the largest imaginary part at which z is real, for each real part."""
+    distance = atoms[None, :] - real[:, None]
+    squared, inverse = distance**2, np.empty_like(distance)
+
+    def height(depth: Array | float) -> Array:
+        """Imaginary part of z: in real arithmetic and without new arrays, this is most of the time."""
+        y = np.broadcast_to(np.exp(depth), real.shape)
+        np.divide(1.0, np.add(squared, y[:, None] ** 2, out=inverse), out=inverse)
+        f = (np.einsum("ij,ij->i", distance, inverse) + 1j * y * inverse.sum(1)) / len(atoms)
+        found: Array = _mapped(real + 1j * y, f, c, s)[0].imag
+        return found
+
     top = float(np.log(1 + 4 * s))
     grid = np.linspace(top + 2, top - DEPTH, WIDTH)
     high, low = np.full(len(real), grid[0]), np.full(len(real), grid[-1])
     found = np.zeros(len(real), bool)
     for depth in grid[1:]:
-        negative = (_image(atoms, real + 1j * np.exp(depth), c, s)[0].imag <= 0) & ~found
+        negative = (height(depth) <= 0) & ~found
         low[negative] = depth
         found |= negative
         high[~found] = depth
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        above = _image(atoms, real + 1j * np.exp(middle), c, s)[0].imag > 0
+        above = height(middle) > 0
         high, low = np.where(above, middle, high), np.where(above, low, middle)
     return high

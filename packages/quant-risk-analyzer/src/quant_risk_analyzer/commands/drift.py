@@ -13,21 +13,46 @@ def drift(
     granularity: GroupSize = "channel",
     layers: Layers = "*",
 ) -> Report:
-    """Drift of the singular values, predicted from the step and measured."""
+    """Drift of singular values and eigenvalues, predicted from the step and measured."""
     from quant_risk_analyzer.drift import LIMIT, drifts
 
     with progress("spectra") as tick:
         found = drifts(model, formats=formats, granularity=granularity, layers=layers, on_progress=tick)
     rows = [
-        [each.name, each.format, each.predicted, each.measured, each.bound, each.exceeds] for each in found
+        [
+            each.name,
+            each.format,
+            each.singular_predicted,
+            each.singular_measured,
+            each.bound,
+            each.eigenvalue_predicted,
+            each.eigenvalue_measured,
+            each.exceeds,
+        ]
+        for each in found
     ]
+    over = sum(each.exceeds for each in found)
+    right = sum((each.predicted > LIMIT) == each.exceeds for each in found)
     return Report(
         fields={"layers": [each.to_dict() for each in found]},
         tables=[
             Table(
-                "Largest relative change over the top half of the singular values",
-                ["layer", "format", "predicted", "measured", "at most", f"over {LIMIT:.0%}"],
+                "Largest relative change over the top half of the singular values, and of the eigenvalues of "
+                "square layers",
+                [
+                    "layer",
+                    "format",
+                    "predicted",
+                    "measured",
+                    "at most",
+                    "eigenvalues predicted",
+                    "measured",
+                    f"over {LIMIT:.0%}",
+                ],
                 rows,
             )
+        ],
+        notes=[
+            f"{over} of {len(found)} drift over {LIMIT:.0%}; the prediction is on the right side for {right}."
         ],
     )
