@@ -22,11 +22,13 @@ from composed import as_arrays, attention_logs, by_phase, predicted
 from third_party import NAMES, SOURCES, exchanges, hardware, layers, third_party
 
 from latency_predictor.device_fit import DeviceFit, completed, merged
+from latency_predictor.fitting.host import disturbed
 from latency_predictor.fitting.operators import fit_attention, fit_device
 from latency_predictor.fitting.own import read_collected
 from latency_predictor.fitting.samples import Samples, collected
-from latency_predictor.fitting.stack import busy, family, fit_stack, held_out, pass_rows
+from latency_predictor.fitting.stack import busy, family, fit_stack, held_out, pass_rows, taken
 from latency_predictor.fitting.stack import predicted as predicted_passes
+from latency_predictor.fitting.sustained import sustained_share
 from latency_predictor.intervals import conformal
 from latency_predictor.stacks import PHASES, Stack, posterior
 from mfi_command import atomic_file
@@ -35,6 +37,7 @@ from roofline import device
 HERE = Path(__file__).parent
 PACKAGE = HERE.parent / "src" / "latency_predictor"
 H200 = HERE / "results" / "h200.json"
+CEILINGS = HERE.parents[1] / "roofline" / "benchmarks" / "results" / "ceilings_h200.json"
 ERA_SPREAD = 0.2  # of log(scalar) among frameworks and their years
 FIGURE_NOISE = 0.1  # of a row typed from a figure about its stack's scalar, models included
 
@@ -87,6 +90,9 @@ def fit_gpu(data: Path, gpu: str, chosen: list[dict]) -> DeviceFit:
         samples = Samples(gemms, {**samples.attentions, **own.attentions}, own.vectors)
         sources = (*sources, SOURCES["own"])
     more = {} if gpu == "a40" else {"exchanges": exchanges(data, gpu)}
+    if gpu == "h200":
+        more["sustained"] = sustained_share(json.loads(CEILINGS.read_text(encoding="utf-8")))
+        sources = (*sources, "roofline/benchmarks/results/ceilings_h200.json")
     return fit_device(NAMES[gpu], samples, hardware(gpu), sources=sources, extra=more)
 
 
@@ -159,6 +165,10 @@ def measured_stacks(fits: dict[str, DeviceFit]) -> tuple[dict[str, Stack], dict[
             continue
         start = replace(STACKS[name], name=name)
         work = busy(rows, start, full, h200)
+        if start.issue_kernel_s > 0:
+            quiet = ~disturbed(rows, work)
+            rows = [row for row, keep in zip(rows, quiet, strict=True) if keep]
+            work = taken(work, quiet)
         made[name] = fit_stack(work, start, f"{len(rows)} passes on {content['device']}, {content['date']}")
         errors = held_out(rows, work, start, lambda row: family(row.model))
         intervals[name] = {phase: conformal(errors[phase]) for phase in PHASES}

@@ -35,11 +35,21 @@ def test_whole_waves_by_hand() -> None:
     """2560 x 1280 in tiles of 128 x 128 is 200 tiles: two full waves of 100, so nothing is lost. One row more
     makes 170 tiles of 160 x 128, two waves that do a quarter more than is needed.
     """
-    k = 4096
+    k = 1000  # too short to be split
     ideal = 2 * 2560 * 1280 * k / 1e14
     assert gemm_s(2560, 1280, k, 0, PLAIN, ON) == pytest.approx(ideal)
     lossy = Gemm(1, 0.01, 1, 50, 0, 0)  # small tiles priced out
     assert gemm_s(2561, 1280, k, 0, lossy, ON) == pytest.approx(1.25 * ideal, rel=0.02)
+
+
+def test_few_tiles_of_a_long_product_are_split() -> None:
+    """1280 x 640 in tiles of 128 x 128 is 50 on 100 units: two blocks a tile use all of them, for one launch."""
+    m, n, k, launch = 1280, 640, 4096, 1e-6
+    lossy = Gemm(1, 0.01, 1, 50, launch, 0)
+    ideal = 2 * m * n * k / 1e14
+    assert gemm_s(m, n, k, 0, lossy, ON) == pytest.approx(ideal + 2 * launch)
+    short = 2 * m * n * 1000 / 1e14
+    assert gemm_s(m, n, 1000, 0, lossy, ON) == pytest.approx(2 * short + launch)
 
 
 def test_memory_limit_by_hand() -> None:
@@ -51,6 +61,8 @@ def test_memory_limit_by_hand() -> None:
     full = decode_s(100, 256, 8, 10**9, fit, ON)  # 800 pairs on 200 places: four whole rounds
     assert full == pytest.approx(2e-3 + 1e-6)
     assert decode_s(101, 256, 8, 10**9, fit, ON) == pytest.approx(2e-3 * 4.5 / 4.04 + 1e-6)
+    # With over one block a unit the last round takes as long as any.
+    assert decode_s(116, 256, 8, 10**9, fit, ON) == pytest.approx(2e-3 * 5 / 4.64 + 1e-6)
     assert decode_s(1, 256, 50, 10**9, fit, ON) == pytest.approx(4e-3 + 1e-6)  # 50 blocks on 100 units
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_predictor.device_fit import DeviceFit, completed, hardware_of, shipped
+from latency_predictor.fitting.host import disturbed
 from latency_predictor.fitting.operators import fit_device, fit_gemm, gemm_seconds
 from latency_predictor.fitting.samples import collected
 from latency_predictor.fitting.stack import (
@@ -21,6 +22,7 @@ from latency_predictor.fitting.stack import (
     predicted,
     taken,
 )
+from latency_predictor.fitting.sustained import sustained_share
 from latency_predictor.stacks import Stack, find_stack
 from roofline import Device, analyze
 
@@ -30,11 +32,12 @@ _FOLDS = 5
 
 @dataclass(frozen=True)
 class Judged:
-    """Passes with their measured and predicted seconds."""
+    """Passes with their measured and predicted seconds; `disturbed`: measured beside a slower host."""
 
     rows: tuple[PassRow, ...]
     measured: Floats
     predicted: Floats
+    disturbed: NDArray[np.bool_] | None = None
 
     @property
     def errors(self) -> Floats:
@@ -49,14 +52,31 @@ class Judged:
 
     def where(self, chosen: Callable[[PassRow], bool]) -> Judged:
         """Some of the rows."""
-        mask = np.array([chosen(row) for row in self.rows], dtype=bool)
+        return self._taken(np.array([chosen(row) for row in self.rows], dtype=bool))
+
+    @property
+    def quiet(self) -> Judged:
+        """The rows whose host was as fast as it usually is."""
+        return self if self.disturbed is None else self._taken(~self.disturbed)
+
+    def _taken(self, mask: NDArray[np.bool_]) -> Judged:
         kept = tuple(row for row, keep in zip(self.rows, mask, strict=True) if keep)
-        return Judged(kept, self.measured[mask], self.predicted[mask])
+        some = None if self.disturbed is None else self.disturbed[mask]
+        return Judged(kept, self.measured[mask], self.predicted[mask], some)
 
 
-def own_operators(content: Mapping[str, Any], device: Device) -> DeviceFit:
-    """The operators of a device from its own rows, the rest from the other devices that ship."""
+def own_operators(
+    content: Mapping[str, Any], device: Device, *, ceilings: Mapping[str, Any] | None = None
+) -> DeviceFit:
+    """The operators of a device from its own rows, the rest from the other devices that ship.
+
+    `ceilings` is what `roofline measure` wrote there: products without a pause, where the rows have none.
+    """
     made = fit_device(device.name, collected(content), lambda dtype: hardware_of(device, dtype))
+    share = sustained_share(content)
+    if share is None and ceilings is not None:
+        share = sustained_share(ceilings)
+    made = replace(made, sustained=share)
     return completed(made, [fit for name, fit in shipped().items() if name != device.name])
 
 
@@ -71,18 +91,18 @@ def unseen_models(
     """Every pass, by a stack fitted on the other families of models only (or on the other groups).
 
     The operators in `fit` were measured as products, attention and vectors of many sizes; no pass of any
-    model
-    is in them.
+    model is in them. Where a host issues the kernels, passes beside a slower one are judged and not fitted on.
     """
     rows = pass_rows(content, stack)
     start = bare(stack)
     work = busy(rows, start, fit, device)
     names = np.array([(group or (lambda row: family(row.model)))(row) for row in rows])
+    slow = disturbed(rows, work) if start.issue_kernel_s > 0 else np.zeros(len(rows), dtype=bool)
     found = np.empty(len(rows))
     for name in set(names):
-        made = fit_stack(taken(work, names != name), start, "others")
+        made = fit_stack(taken(work, (names != name) & ~slow), start, "others")
         found[names == name] = predicted(taken(work, names == name), made)
-    return Judged(tuple(rows), work.measured, found)
+    return Judged(tuple(rows), work.measured, found, slow)
 
 
 def by_split(
@@ -107,7 +127,8 @@ def by_split(
 def with_stack(rows: Sequence[PassRow], stack: Stack, *, device: Device, fit: DeviceFit) -> Judged:
     """Passes by a stack as it is."""
     work = busy(rows, stack, fit, device)
-    return Judged(tuple(rows), work.measured, predicted(work, stack))
+    slow = disturbed(rows, work) if stack.issue_kernel_s > 0 else None
+    return Judged(tuple(rows), work.measured, predicted(work, stack), slow)
 
 
 def device_bound(

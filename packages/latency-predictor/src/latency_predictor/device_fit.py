@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -41,6 +41,9 @@ class DeviceFit:
         By what they correct: "gemm.bf16", "prefill.torch", "decode.vllm".
     sources
         Where the measurements are from, each with its licence.
+    sustained
+        Share of the rate of products that is left in whole passes, which give the chip no rest; None where the
+        products were timed in long loops, without a rest either.
     """
 
     device: str
@@ -51,6 +54,7 @@ class DeviceFit:
     exchanges: Mapping[int, Exchange] = field(default_factory=dict)
     residuals: Mapping[str, Residual] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
+    sustained: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, the content of a fit file."""
@@ -58,6 +62,7 @@ class DeviceFit:
             "format": FORMAT,
             "device": self.device,
             "sources": list(self.sources),
+            "sustained": self.sustained,
             **{
                 name: {str(key): _rounded(asdict(value)) for key, value in getattr(self, name).items()}
                 for name in ("gemms", "prefills", "decodes", "vectors", "exchanges")
@@ -74,7 +79,7 @@ def device_fit_from(values: Mapping[str, Any], where: str) -> DeviceFit:
     """The inverse of `DeviceFit.to_dict`; `BadInput` naming `where` if it is something else."""
     if values.get("format") != FORMAT:
         raise BadInput(
-            f"{where}: format is {values.get('format')!r}, expected {FORMAT!r} (from `fit --output`)"
+            f"{where}: format is {values.get('format')!r}, expected {FORMAT!r} (from `fit --write`)"
         )
     try:
         return DeviceFit(
@@ -86,9 +91,10 @@ def device_fit_from(values: Mapping[str, Any], where: str) -> DeviceFit:
             exchanges={int(key): Exchange(**one) for key, one in values.get("exchanges", {}).items()},
             residuals={key: residual_from(one) for key, one in values.get("residuals", {}).items()},
             sources=tuple(values.get("sources", ())),
+            sustained=None if values.get("sustained") is None else float(values["sustained"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadInput(f"{where}: no usable fit: {error!r}; make it again with `fit --output`") from error
+        raise BadInput(f"{where}: no usable fit: {error!r}; make it again with `fit --write`") from error
 
 
 @cache
@@ -106,13 +112,13 @@ def read_fit(path: str | Path) -> dict[str, Any]:
     """The content of a file that `fit` wrote."""
     file = Path(path)
     if not file.is_file():
-        raise BadInput(f"{file}: no such file; `latency-predictor fit ROWS --output {file}` writes one")
+        raise BadInput(f"{file}: no such file; `latency-predictor fit ROWS --write {file}` makes one")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadInput(f"{file}: not JSON: {error}") from error
     if not isinstance(content, dict):
-        raise BadInput(f"{file}: holds a {type(content).__name__}, expected what `fit --output` writes")
+        raise BadInput(f"{file}: holds a {type(content).__name__}, expected what `fit --write` writes")
     return content
 
 
@@ -126,8 +132,10 @@ def geometric_mean(made: Sequence[Fitted]) -> Fitted:
 def merged(fits: Sequence[DeviceFit], name: str) -> DeviceFit:
     """What stands in for a device that was not measured: means of the others, without their residuals.
 
-    Shares of the peaks and the seconds of a launch are alike on GPUs; a residual is a device's own.
+    Shares of the peaks and the seconds of a launch are alike on GPUs; a residual is a device's own. Products
+    count as they are in whole passes.
     """
+    fits = [replace(fit, gemms=_in_passes(fit)) for fit in fits]
 
     def mean(field_name: str) -> dict[Any, Any]:
         keys = sorted({key for fit in fits for key in getattr(fit, field_name)})
@@ -149,6 +157,11 @@ def merged(fits: Sequence[DeviceFit], name: str) -> DeviceFit:
     )
 
 
+def _in_passes(fit: DeviceFit) -> dict[str, Gemm]:
+    share = 1.0 if fit.sustained is None else fit.sustained
+    return {dtype: replace(one, compute=one.compute * share) for dtype, one in fit.gemms.items()}
+
+
 def completed(fit: DeviceFit, others: Sequence[DeviceFit]) -> DeviceFit:
     """`fit` with the means of `others` where it has nothing."""
     mean = merged(others, fit.device) if others else fit
@@ -161,6 +174,7 @@ def completed(fit: DeviceFit, others: Sequence[DeviceFit]) -> DeviceFit:
         exchanges={**mean.exchanges, **fit.exchanges},
         residuals=fit.residuals,
         sources=fit.sources,
+        sustained=fit.sustained,
     )
 
 

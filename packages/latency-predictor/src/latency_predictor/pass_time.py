@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -99,7 +99,10 @@ def _product(flow: Flow, at: Sizes, work: ModelWork, fit: DeviceFit, on: Hardwar
     per_row = flow.bytes.tokens if flow.rows.tokens else flow.bytes.batch
     moved = flow.bytes.constant + per_row * rows
     key = work.dtype if work.dtype in fit.gemms else "bf16"
-    seconds = gemm_s(rows, flow.columns, flow.inner, moved, fit.gemms[key], on)
+    made = fit.gemms[key]
+    if fit.sustained is not None:
+        made = replace(made, compute=made.compute * fit.sustained)
+    seconds = gemm_s(rows, flow.columns, flow.inner, moved, made, on)
     features = gemm_features(rows, flow.columns, flow.inner, moved, on)
     seconds, beyond = _corrected(seconds, features, fit.residuals.get(f"gemm.{key}"))
     return Timed(flow.name, flow.count, flow.count * seconds[back], flow.count, beyond[back])

@@ -28,6 +28,10 @@ TILES = (
     (128, 64, 1),
     (64, 64, 2),
 )
+# Blocks of threads that may share the inner dimension of one tile, and the least of it that each takes: few
+# tiles of a long product would else leave most multiprocessors idle.
+SPLITS = (1, 2, 4)
+LEAST_INNER = 512
 PAIRS_A_UNIT = 2  # blocks of decode attention that run on a multiprocessor at a time
 SPLIT_BELOW = 0.8  # of those places taken; with fewer pairs a cache is split among several blocks
 KEYS_A_BLOCK = 256  # of a decode step's cache, that one block of threads reads
@@ -75,8 +79,9 @@ class Prefill:
 class Decode:
     """Coefficients of attention of one token a sequence over a cache.
 
-    `idle_exponent`: how time grows when there are fewer blocks than multiprocessors; `tail`: least share of a
-    whole wave that the last one takes, once there are enough (sequence, kv head) pairs that none is split;
+    `idle_exponent`: how time grows when there are fewer blocks than multiprocessors; `tail`: share of a whole
+    wave that a last one of at most one block a multiprocessor takes, once there are enough (sequence, kv head)
+    pairs that none is split;
     `head_s`: seconds that each pair costs on the whole device, however short its cache.
     """
 
@@ -114,25 +119,33 @@ def smooth_max(a: Floats, b: Floats, sharpness: float) -> Floats:
     return np.asarray(high * (1 + ratio**sharpness) ** (1 / sharpness))
 
 
-def waves(m: Floats, n: Any, tile_m: int, tile_n: int, units: int) -> Floats:
-    """Work of whole waves of tiles, as a multiple of m * n: 1 where the tiles fill every wave."""
+def waves(m: Floats, n: Any, tile_m: int, tile_n: int, units: int, split: int = 1) -> Floats:
+    """Work of whole waves of tiles, as a multiple of m * n: 1 where the tiles fill every wave.
+
+    With `split` blocks a tile, each takes that part of the inner dimension.
+    """
     tiles = np.ceil(m / tile_m) * np.ceil(n / tile_n)
     if units:
-        tiles = np.ceil(tiles / units) * units
+        tiles = np.ceil(tiles * split / units) * units / split
     return np.asarray(tiles * tile_m * tile_n / (m * n))
 
 
 def gemm_s(m: Floats, n: Any, k: Any, moved_bytes: Floats, fit: Gemm, on: Hardware) -> Floats:
-    """Seconds of a product (m, k) @ (k, n): the best tile of `TILES`, in whole waves over the
-    multiprocessors.
+    """Seconds of a product (m, k) @ (k, n): the best tile of `TILES` and split of `SPLITS`, in whole waves over
+    the multiprocessors; partial sums of a split take another launch to add.
     """
-    ideal = 2 * m * n * k / (on.peak_flop_per_s * fit.compute) * (1 + fit.ramp * 64 / k)
+    m = np.asarray(m, dtype=float)
+    ideal = 2 * m * n * k / (on.peak_flop_per_s * fit.compute)
     best = np.full(np.shape(ideal), np.inf)
-    for tile_m, tile_n, steps in TILES:
-        share = waves(m, n, tile_m, tile_n, on.units) / fit.smaller_tile**steps
-        best = np.minimum(best, share)
+    for split in SPLITS:
+        ramp = 1 + fit.ramp * 64 * split / k
+        if split > 1:
+            ramp = np.where(np.asarray(k) >= split * LEAST_INNER, ramp, np.inf)
+        for tile_m, tile_n, steps in TILES:
+            share = waves(m, n, tile_m, tile_n, on.units, split) / fit.smaller_tile**steps
+            best = np.minimum(best, ideal * share * ramp + fit.launch_s * (split > 1))
     memory = moved_bytes / (on.bandwidth_bytes_per_s * fit.bandwidth)
-    return fit.launch_s + smooth_max(ideal * best, memory, fit.sharpness)
+    return fit.launch_s + smooth_max(best, memory, fit.sharpness)
 
 
 def prefill_s(
@@ -158,7 +171,8 @@ def decode_s(
     if on.units:
         places = batch * kv_heads / (PAIRS_A_UNIT * on.units)
         rest = places - np.floor(places)
-        last = np.where(rest > 0, np.maximum(rest, fit.tail), 0.0)
+        # A multiprocessor with one block has the memory's rate nearly to itself; with two it takes a whole wave.
+        last = np.where(rest > 1 / PAIRS_A_UNIT, 1.0, np.where(rest > 0, fit.tail, 0.0))
         whole = np.maximum(1.0, (np.floor(places) + last) / places)
         idle = idle * np.where(places >= SPLIT_BELOW, whole, 1.0)
     memory = moved_bytes / (on.bandwidth_bytes_per_s * fit.bandwidth) * idle

@@ -22,6 +22,7 @@ from roofline import device
 NAME = "H200"
 NOISE = 0.01
 SLOWER = {"prefill": 1.2, "decode": 1.1}
+STEADY = 0.8  # of the rested rate
 MODELS = ("opt-1.3b", "llama-3.2-1b", "qwen2.5-0.5b", "opt-6.7b", "llama-3-8b", "qwen2.5-7b")
 
 
@@ -30,9 +31,12 @@ def content() -> dict:
     """What `collect` would write on a device that follows the formulas, with a stack of known scalars."""
     generator = np.random.default_rng(0)
     fit, on = chosen_for(device(NAME).name).fit, hardware_of(device(NAME), "bf16")
-    bare = replace(fit, residuals={})
+    bare = replace(fit, residuals={}, sustained=STEADY)
     rows = []
     for entry in micro.plan("cuda"):
+        if entry["kind"] == "sustained":
+            rows.append({**entry, "latency_s": 1e-3 if entry["rested"] else 1e-3 / STEADY})
+            continue
         if entry["kind"] == "gemm":
             m, n, k = (float(entry[key]) for key in "mnk")
             seconds = gemm_s(m, n, k, 2 * (m * k + n * k + m * n), fit.gemms["bf16"], on)
@@ -83,6 +87,7 @@ def test_finds_the_coefficients(made) -> None:
         assert found == pytest.approx(getattr(truth.prefills["torch"], name), rel=0.1), name
     for name, vector in made.operators.vectors.items():
         assert vector.launch_s == pytest.approx(truth.vectors[name].launch_s, rel=0.1), name
+    assert made.operators.sustained == pytest.approx(STEADY)
     scale = made.stacks["cuda-graph"].scale
     assert scale["prefill"] == pytest.approx(SLOWER["prefill"], rel=0.03)
     assert scale["decode"] == pytest.approx(SLOWER["decode"], rel=0.03)

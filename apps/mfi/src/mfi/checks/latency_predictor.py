@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
     from latency_predictor.device_fit import DeviceFit
     from roofline import Device
 
-RESULTS = Path(__file__).parents[5] / "packages" / "latency-predictor" / "benchmarks" / "results"
+_PACKAGES = Path(__file__).parents[5] / "packages"
+RESULTS = _PACKAGES / "latency-predictor" / "benchmarks" / "results"
+CEILINGS = _PACKAGES / "roofline" / "benchmarks" / "results" / "ceilings_h200.json"
 STACK = "cuda-graph"
 # A line in the number of sequences ends where their cache costs as much as the weights.
 _LINE_UP_TO = 64
+_NEAR = 0.05
 _SMALLER = ("opt-1.3b", "opt-2.7b", "opt-6.7b", "opt-13b")
 _A100 = "A100-SXM4-80GB"
 # Prefill of OPT-30B on one A100-80GB by FasterTransformer, fp16, batch 1: prompt, milliseconds; read off
@@ -28,16 +32,19 @@ PUBLISHED_MS = ((128, 59.0), (256, 98.0), (512, 186.0), (1024, 380.0))
 
 @cache
 def _recorded() -> tuple[dict[str, Any], Device, DeviceFit]:
-    """The file, its device, and that device's operators fitted on the products and kernels in it."""
+    """The file, its device, and that device's operators fitted on the products and kernels in it and on the rate
+    that products keep.
+    """
     from latency_predictor.accuracy import own_operators
     from latency_predictor.fitting.own import read_collected
     from roofline import device
 
     path = RESULTS / "h200.json"
-    if not path.is_file():
+    if not path.is_file() or not CEILINGS.is_file():
         raise Skip("needs the repository's benchmark results")
     content, here = read_collected(path), device("H200")
-    return content, here, own_operators(content, here)
+    ceilings = json.loads(CEILINGS.read_text(encoding="utf-8"))
+    return content, here, own_operators(content, here, ceilings=ceilings)
 
 
 @cache
@@ -143,4 +150,27 @@ def opt_30b() -> Outcome:
         f"{len(judged.rows)} decode steps on {_where(content)}, at most {off_ms:.2f} ms off;"
         " prefill on an A100 against SmoothQuant's figure 9 (FasterTransformer), one scalar from four rows"
         " of OPT-13B",
+    )
+
+
+@check(
+    "w28-batch",
+    title="Advised batch under a limit on the decode step against every batch measured [recorded]",
+    bound="tokens/s within 5 % of the best at every limit",
+    unit="share of the best",
+)
+def advised_batch() -> Outcome:
+    """Limits spread over the steps of two models, each advised by a stack fitted on the other families."""
+    from latency_predictor.accuracy import batch_regrets
+
+    content, here, fit = _recorded()
+    found = batch_regrets(content, device=here, fit=fit)
+    near = sum(one.share >= 1 - _NEAR for one in found)
+    over = sum(one.share > 1 for one in found)
+    models = sorted({one.model for one in found})
+    return Outcome(
+        round(min(one.share for one in found), 3),
+        len(found) > 0 and near == len(found),
+        f"{near} of {len(found)} limits of {', '.join(models)}; {over} advised steps are above their limit by up to"
+        f" {_NEAR:.0%}, more would count as nothing; {_where(content)}",
     )

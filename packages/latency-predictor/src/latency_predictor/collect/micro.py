@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -34,13 +35,18 @@ WIDTHS = (896, 2048, 3584, 4096, 5120, 7168, 14336)
 VECTORS = ("rms", "layer", "add", "silu", "relu", "multiply", "rotary", "kv_write", "embedding")
 _POOL_BYTES = {"cuda": 6_000_000_000, "cpu": 400_000_000}
 _LARGEST_FLOP = {"cuda": 4e12, "cpu": 4e9}
+# A product without pauses for so long: a chip at its limit of power has lowered its clocks by then.
+_STEADY_SIZE = {"cuda": 8192, "cpu": 1024}
+_STEADY_S = {"cuda": 2.0, "cpu": 0.3}
+_REST_S = 0.3
 
 
 def plan(kind: str, *, seed: int = 0) -> list[dict[str, Any]]:
     """What to measure on a device of `kind` ("cuda" or "cpu"), in random order."""
     wanted = [*_gemms(kind), *_attentions(kind), *_vectors(kind)]
     random.Random(seed).shuffle(wanted)
-    return wanted
+    size = dict.fromkeys("mnk", _STEADY_SIZE[kind])
+    return [*wanted, *({"kind": "sustained", "rested": rested, **size} for rested in (True, False))]
 
 
 def _gemms(kind: str) -> Iterator[dict[str, Any]]:
@@ -102,6 +108,8 @@ class Bench:
 
     def measure(self, entry: Mapping[str, Any]) -> Timing:
         """Seconds of one call."""
+        if entry["kind"] == "sustained":
+            return self._sustained(entry)
         make = {"gemm": self._gemm, "attention": self._attention, "vector": self._vector}[entry["kind"]]
         operands, call = make(entry)
         each = sum(math.prod(size) for size in operands)
@@ -122,6 +130,24 @@ class Bench:
             graph.reset()
             return timing
         return wall(run, budget_s=self.budget_s, calls=calls, warm=1)
+
+    def _sustained(self, entry: Mapping[str, Any]) -> Timing:
+        """A product after a rest, or after seconds of the same."""
+        sizes, call = self._gemm(entry)
+        tensors = self._slices(sizes, 1)[0]
+        if entry["rested"]:
+            time.sleep(_REST_S)
+        stop = time.perf_counter() + (0.0 if entry["rested"] else _STEADY_S[self.device])
+        while time.perf_counter() < stop:
+            call(*tensors)
+            self._synchronize()
+        return wall(lambda: call(*tensors), synchronize=self._synchronize, budget_s=self.budget_s, warm=1)
+
+    def _synchronize(self) -> None:
+        if self.device == "cuda":
+            import torch
+
+            torch.cuda.synchronize()
 
     def _slices(self, sizes: list[tuple[int, ...]], calls: int) -> list[list[Any]]:
         """`calls` sets of tensors, one after the other in the pool, from its beginning again at its end."""

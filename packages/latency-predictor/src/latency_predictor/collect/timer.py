@@ -64,6 +64,19 @@ def wall(
     return summary([once() for _ in range(repeats(first, budget_s))], calls=calls)
 
 
+def host_s(*, tries: int = 5) -> float:
+    """Seconds of a fixed piece of the interpreter's work, the least of `tries`: how fast the host is just now."""
+
+    def once() -> float:
+        start = time.perf_counter()
+        total = 0
+        for number in range(20_000):
+            total += number % 7
+        return time.perf_counter() - start
+
+    return min(once() for _ in range(tries))
+
+
 def captured(call: Callable[[], object]) -> Any:
     """`call` as a CUDA graph; it runs twice before, since libraries allocate on first use."""
     torch: Any = require("torch", extra="collect", distribution="latency-predictor")

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from latency_predictor.device_fit import DeviceFit, completed, hardware_of, shipped
+from latency_predictor.fitting.host import disturbed
 from latency_predictor.fitting.operators import fit_device
 from latency_predictor.fitting.samples import Samples, collected
-from latency_predictor.fitting.stack import busy, family, fit_stack, held_out, pass_rows
+from latency_predictor.fitting.stack import busy, family, fit_stack, held_out, pass_rows, taken
+from latency_predictor.fitting.sustained import sustained_share
 from latency_predictor.intervals import conformal
 from latency_predictor.recipes import RECIPES
 from latency_predictor.stacks import PHASES, Stack, find_stack, stacks
@@ -61,7 +63,7 @@ def read_collected(path: str | Path) -> dict[str, Any]:
     """A file of `collect`; `BadInput` for anything else."""
     file = Path(path)
     if not file.is_file():
-        raise BadInput(f"{file}: no such file; `latency-predictor collect --output {file}` writes one")
+        raise BadInput(f"{file}: no such file; `latency-predictor collect {file}` writes one")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         rows = content["rows"]
@@ -98,6 +100,7 @@ def fit_own(content: Mapping[str, Any], *, device: str | Path | Device | None = 
         return hardware_of(hardware, dtype)
 
     made = fit_device(hardware.name, samples, of, sources=(f"{content['device']}, {content.get('date')}",))
+    made = replace(made, sustained=sustained_share(content))
     others = [fit for name, fit in shipped().items() if name != hardware.name]
     full = completed(made, others)
     found, intervals, notes = {}, {}, [note] if note else []
@@ -110,6 +113,12 @@ def fit_own(content: Mapping[str, Any], *, device: str | Path | Device | None = 
         if name in RECIPES:
             base = replace(base, recipe=name)
         work = busy(rows, base, full, hardware)
+        if base.issue_kernel_s > 0:
+            quiet = ~disturbed(rows, work)
+            if not quiet.all():
+                notes.append(f"stack {name}: {int((~quiet).sum())} passes beside a slower host left out")
+            rows = [row for row, keep in zip(rows, quiet, strict=True) if keep]
+            work = taken(work, quiet)
         found[name] = fit_stack(work, base, f"{len(rows)} passes on {content['device']}")
         if len({family(row.model) for row in rows}) < LEAST_FAMILIES:
             notes.append(f"stack {name}: one family of models, the interval that ships stands for it")

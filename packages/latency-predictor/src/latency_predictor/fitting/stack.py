@@ -32,7 +32,9 @@ _RELATIVES = {"mistral": "llama", "qwen2": "qwen", "qwen3": "qwen", "gemma2": "g
 
 @dataclass(frozen=True)
 class PassRow:
-    """A measured pass: `positions` that attention covers, its own included; seconds."""
+    """A measured pass: `positions` that attention covers, its own included; seconds. `host_s`: what a fixed
+    piece of the host's work took beside it (0: not noted).
+    """
 
     model: str
     phase: str
@@ -40,6 +42,7 @@ class PassRow:
     positions: int
     dtype: str
     seconds: float
+    host_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,11 @@ def pass_rows(content: Mapping[str, Any], stack: str) -> list[PassRow]:
             positions = row["positions"] if "positions" in row else row["prompt"] + after
             dtype = str(row.get("dtype", content.get("dtype", "bf16")))
             found.append(
-                PassRow(row["model"], row["phase"], row["batch"], positions, dtype, row["latency_s"])
-            )
+                PassRow(
+                    row["model"], row["phase"], row["batch"], positions, dtype, row["latency_s"],
+                    row.get("host_s", 0.0),
+                )
+            )  # fmt: skip
     return found
 
 

@@ -1,0 +1,42 @@
+"""Passes beside a slow host are found, and no others."""
+
+import numpy as np
+import pytest
+
+from latency_predictor.fitting.host import disturbed
+from latency_predictor.fitting.stack import Busy, PassRow
+
+HOST_S = 0.01
+
+
+def passes(slower: np.ndarray, *, seed: int, probe: float = 0.0) -> tuple[list[PassRow], Busy]:
+    """Two models, each a dozen passes: the host takes HOST_S and a few per cent, the device from 1 to 40 ms."""
+    generator = np.random.default_rng(seed)
+    device_s = np.tile(np.geomspace(1e-3, 4e-2, 12), 2)
+    host_s = HOST_S * np.repeat([1.0, 2.0], 12) * np.exp(generator.normal(0, 0.03, 24)) * slower
+    measured = np.maximum(device_s, host_s)
+    rows = [
+        PassRow(f"model {number // 12}", "decode", 1, 1, "bf16", second, probe * slower[number])
+        for number, second in enumerate(measured)
+    ]
+    ones = np.ones(24)
+    return rows, Busy(np.full(24, "decode"), device_s, ones, ones, measured)
+
+
+@pytest.mark.parametrize("probe", [0.0, 1e-3], ids=["from the passes", "noted beside them"])
+@pytest.mark.parametrize("seed", range(4))
+def test_finds_the_slowed_passes(seed: int, probe: float) -> None:
+    slower = np.ones(24)
+    slower[[1, 4, 13]] = 1.8
+    rows, work = passes(slower, seed=seed, probe=probe)
+    np.testing.assert_array_equal(np.flatnonzero(disturbed(rows, work)), [1, 4, 13])
+
+
+def test_a_steady_host_and_a_busy_device_are_left_alone() -> None:
+    rows, work = passes(np.ones(24), seed=9)
+    assert not disturbed(rows, work).any()
+    slower = np.ones(24)
+    slower[11] = 1.8  # 40 ms of the device hide 18 of the host
+    rows, work = passes(slower, seed=9, probe=1e-3)
+    assert not disturbed(rows, work).any()
+    assert disturbed([], Busy(*(np.zeros(0) for _ in range(5)))).shape == (0,)
