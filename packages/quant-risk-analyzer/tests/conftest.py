@@ -62,6 +62,14 @@ def tiny():
     return model
 
 
+@pytest.fixture(scope="session")
+def reference():
+    """The bundled model, loaded once: a test may not change it."""
+    from checkpoint_lens import reference_model
+
+    return reference_model()
+
+
 @pytest.fixture
 def text():
     generator = torch.Generator().manual_seed(5)

@@ -43,6 +43,16 @@ def test_enough_rounds_reach_a_fixed_point(tiny):
     assert not torch.equal(ended, own_windows(tiny, windows=50, length=8, seed=3, rounds=2))
 
 
+def test_writing_one_by_one_ends_where_the_rounds_end(reference, monkeypatch):
+    """The same uniform numbers: position by position gives the fixed point of the rounds."""
+    written = own_windows(reference, windows=6, length=9, seed=4, rounds=1)
+    monkeypatch.setattr(texts, "CACHED_AT_ONCE", 1)
+    assert torch.equal(own_windows(reference, windows=6, length=9, seed=4, rounds=1), written)
+    monkeypatch.setattr(type(reference), "next_logits", lambda *_: None)
+    assert torch.equal(own_windows(reference, windows=6, length=9, seed=4, rounds=8), written)
+    assert not torch.equal(own_windows(reference, windows=6, length=9, seed=4, rounds=2), written)
+
+
 def test_windows_of_a_text_are_slices_spread_over_it(tiny):
     text = "".join(chr(65 + at % 50) for at in range(100))
     every = tiny.tokenizer.encode(text)

@@ -49,6 +49,24 @@ class CausalLM(nn.Module):
         """Logits (batch, length, vocabulary) of token numbers (batch, length) int64."""
         raise NotImplementedError
 
+    def next_logits(self, token_ids: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any] | None:
+        """Logits of what follows, one position at a time: what stood before is not computed again.
+
+        Parameters
+        ----------
+        token_ids
+            int64 (batch, length): the beginning of the sequences, then one position a call.
+        state
+            What the call before returned.
+
+        Returns
+        -------
+        tuple or None
+            Logits (batch, vocabulary) behind the last position, and the state for the next call; None where
+            the model keeps no state of this kind.
+        """
+        return None
+
     def linear_layers(self) -> dict[str, nn.Linear]:
         """The linear layers by module path, the names of `Checkpoint.linear_layers`; a tied head is none."""
         head = self._tied_head()

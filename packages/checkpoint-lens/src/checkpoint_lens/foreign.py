@@ -28,6 +28,12 @@ class ForeignLM(CausalLM):
         logits: torch.Tensor = self.inner(input_ids=token_ids, use_cache=False).logits
         return logits
 
+    def next_logits(self, token_ids: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any] | None:
+        """As `CausalLM.next_logits`; the state is transformers' cache of keys and values."""
+        found = self.inner(input_ids=token_ids, past_key_values=state, use_cache=True)
+        kept = getattr(found, "past_key_values", None)
+        return None if kept is None else (found.logits[:, -1], kept)
+
     def _tied_head(self) -> torch.nn.Module | None:
         head = self.inner.get_output_embeddings()
         tied = head is not None and head.weight is self.inner.get_input_embeddings().weight

@@ -73,8 +73,8 @@ def rate(
     probes
         Label draws per window, each one more backward pass.
     rounds
-        Without a calibration text: forward passes that turn random token ids into samples of the model,
-        see `own_windows`; 0 leaves them random.
+        Without a calibration text the model runs on what it writes itself, see `own_windows`: forward passes
+        for it where the model keeps no keys and values, else one is enough; 0 leaves the token ids random.
     thresholds
         Limits of the grades.
     seed

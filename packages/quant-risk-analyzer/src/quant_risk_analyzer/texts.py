@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from mfi_command import BadInput
 from quant_risk_analyzer.models import device_of
+from quant_risk_analyzer.sites import linear_sites
 
 if TYPE_CHECKING:
     import torch
 
 FLOATS_AT_ONCE = 2**23  # probabilities held for one batch, 32 MiB
+CACHED_AT_ONCE = 2**27  # keys and values held, at most 512 MiB
 RUN = 8  # words: a run that two texts share by copying, hardly by chance
 SHARED = 0.1  # part of the runs of an evaluation text that the calibration text may hold
 
@@ -24,11 +26,12 @@ def random_windows(vocab_size: int, *, windows: int, length: int, seed: int) -> 
 
 
 def own_windows(model: Any, *, windows: int, length: int, seed: int, rounds: int) -> torch.Tensor:
-    """Random token ids, each replaced `rounds` times by a draw from the model given what stands before it.
+    """What the model itself writes behind a random first token.
 
-    All positions are drawn at once, from the ids of the round before (Jacobi iteration): a few forward passes
-    instead of one for each token. A position keeps its uniform number through the rounds, so that after k
-    rounds the first k + 1 tokens are an exact sample of the model behind a random first token, and stay; the
+    A model with `next_logits` (`checkpoint_lens.CausalLM`) is sampled position by position, for the operations
+    of one forward pass. From any other all positions are drawn at once, from the ids of the round before
+    (Jacobi iteration): `rounds` forward passes instead of one for each token. A position keeps its uniform
+    number through the rounds, so that after k rounds the first k + 1 tokens are an exact sample, and stay; the
     rest fits its neighbours as far as k rounds carry.
 
     Returns
@@ -41,6 +44,8 @@ def own_windows(model: Any, *, windows: int, length: int, seed: int, rounds: int
     where = device_of(model)
     ids = random_windows(model.vocab_size, windows=windows, length=length, seed=seed)
     uniform = torch.rand((windows, length, 1), generator=torch.Generator().manual_seed(seed + 1))
+    if rounds and _written(model, ids, uniform, where):
+        return ids
     size = max(1, FLOATS_AT_ONCE // (length * model.vocab_size))
     with torch.no_grad():
         for _ in range(rounds):
@@ -50,6 +55,32 @@ def own_windows(model: Any, *, windows: int, length: int, seed: int, rounds: int
                 drawn = draw_labels(probability, uniform[start : start + size].to(where))
                 batch[:, 1:] = drawn[:, :-1, 0].cpu()
     return ids
+
+
+def _written(model: Any, ids: torch.Tensor, uniform: torch.Tensor, where: torch.device) -> bool:
+    """Draw each position of `ids` behind the first, given those before; False where the model cannot."""
+    import torch
+
+    ahead = getattr(model, "next_logits", None)
+    if ahead is None:
+        return False
+    # The outputs of the linear layers bound the keys and values that are kept.
+    kept = sum(site.shape[0] for site in linear_sites(model).values()) * ids.shape[1]
+    size = max(1, CACHED_AT_ONCE // max(kept, 1, model.vocab_size))
+    with torch.no_grad():
+        for start in range(0, len(ids), size):
+            batch = ids[start : start + size]
+            state = None
+            for at in range(1, ids.shape[1]):
+                found = ahead(batch[:, at - 1 : at].to(where), state)
+                if found is None:
+                    return False
+                logits, state = found
+                drawn = draw_labels(
+                    torch.softmax(logits, -1), uniform[start : start + size, at - 1].to(where)
+                )
+                batch[:, at] = drawn[:, 0].cpu()
+    return True
 
 
 def draw_labels(probability: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:

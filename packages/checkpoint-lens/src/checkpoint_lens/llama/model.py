@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -30,6 +30,25 @@ class RMSNorm(nn.Module):
         return self.weight * wide.to(x.dtype)
 
 
+class Past:
+    """Keys and values (batch, key-value heads, length, head_dim) of the positions that one block has seen."""
+
+    def __init__(self) -> None:
+        self.keys: torch.Tensor | None = None
+        self.values: torch.Tensor | None = None
+
+    @property
+    def length(self) -> int:
+        return 0 if self.keys is None else self.keys.shape[2]
+
+    def extended(self, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """All keys and values, with these behind the others."""
+        if self.keys is not None and self.values is not None:
+            keys, values = torch.cat((self.keys, keys), 2), torch.cat((self.values, values), 2)
+        self.keys, self.values = keys, values
+        return keys, values
+
+
 class Attention(nn.Module):
     """Causal self-attention; each key-value head serves several query heads."""
 
@@ -53,12 +72,16 @@ class Attention(nn.Module):
         batch, length, width = x.shape
         return x.view(batch, length, width // self.head_dim, self.head_dim).transpose(1, 2)
 
-    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-        """(batch, length, hidden) to the same."""
+    def forward(
+        self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, past: Past | None = None
+    ) -> torch.Tensor:
+        """(batch, length, hidden) to the same; behind a `past` that is not empty the length is 1."""
         q, k = self.queries_keys(x, cos, sin)
-        mixed = scaled_dot_product_attention(
-            q, k, self._heads(self.v_proj(x)), is_causal=True, enable_gqa=q.shape[1] != k.shape[1]
-        )
+        v = self._heads(self.v_proj(x))
+        alone = past is None or not past.length
+        if past is not None:
+            k, v = past.extended(k, v)
+        mixed = scaled_dot_product_attention(q, k, v, is_causal=alone, enable_gqa=q.shape[1] != k.shape[1])
         return self.o_proj(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
@@ -87,9 +110,11 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
         self.mlp = MLP(shape, biased)
 
-    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, past: Past | None = None
+    ) -> torch.Tensor:
         """(batch, length, hidden) to the same."""
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, past)
         return x + self.mlp(self.post_attention_layernorm(x))  # type: ignore[no-any-return]
 
 
@@ -106,15 +131,16 @@ class Decoder(nn.Module):
         self._shape = shape
         self._frequencies: torch.Tensor | None = None
 
-    def forward(self, token_ids: torch.Tensor) -> torch.Tensor:
+    def forward(self, token_ids: torch.Tensor, past: Sequence[Past] | None = None) -> torch.Tensor:
         """Token numbers (batch, length) to normed hidden states (batch, length, hidden)."""
         x = self.embed_tokens(token_ids)
         if self._frequencies is None or self._frequencies.device != x.device:
             # No buffer: `model.to(bfloat16)` must not round the angles.
             self._frequencies = inverse_frequencies(self._shape.rope, self._shape.head_dim).to(x.device)
-        cos, sin = cos_sin(self._frequencies, token_ids.shape[1], x.dtype)
-        for block in self.layers:
-            x = block(x, cos, sin)
+        start = past[0].length if past else 0
+        cos, sin = cos_sin(self._frequencies, token_ids.shape[1], x.dtype, start)
+        for block, seen in zip(self.layers, past or [None] * len(self.layers), strict=True):
+            x = block(x, cos, sin) if seen is None else block(x, cos, sin, seen)
         return self.norm(x)  # type: ignore[no-any-return]
 
 
@@ -144,7 +170,14 @@ class LlamaLM(CausalLM):
 
     def forward(self, token_ids: torch.Tensor) -> torch.Tensor:
         """Logits (batch, length, vocabulary) of token numbers (batch, length) int64."""
-        hidden = self.model(token_ids)
+        return self._logits(self.model(token_ids))
+
+    def next_logits(self, token_ids: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
+        """As `CausalLM.next_logits`; the state is a list of `Past`."""
+        past = [Past() for _ in self.model.layers] if state is None else state
+        return self._logits(self.model(token_ids, past)[:, -1]), past
+
+    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
         if self.lm_head is None:
             return linear(hidden, self.model.embed_tokens.weight)
         return self.lm_head(hidden)  # type: ignore[no-any-return]

@@ -43,9 +43,11 @@ def _number(rope: Mapping[str, Any], key: str) -> float:
     return float(value)
 
 
-def cos_sin(frequencies: torch.Tensor, length: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosine and sine (length, head_dim) of positions 0 to `length` - 1, both halves alike."""
-    positions = torch.arange(length, dtype=torch.float32, device=frequencies.device)
+def cos_sin(
+    frequencies: torch.Tensor, length: int, dtype: torch.dtype, start: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosine and sine (length, head_dim) of `length` positions from `start` on, both halves alike."""
+    positions = torch.arange(start, start + length, dtype=torch.float32, device=frequencies.device)
     angles = torch.outer(positions, frequencies).repeat(1, 2)
     return angles.cos().to(dtype), angles.sin().to(dtype)
 
