@@ -1,4 +1,4 @@
-"""Eigenvalues against numpy; the prediction against matrices that really get noise, and are really rounded."""
+"""Eigenvalues against numpy; the prediction against matrices that get noise, and that are rounded."""
 
 import numpy as np
 import pytest

@@ -144,7 +144,7 @@ def _spacing(values: Array) -> Array:
     """Side of the square that one eigenvalue has to itself around each, from its nearest neighbours."""
     near = min(NEIGHBOURS, len(values) - 1)
     if near == 0:
-        return np.full(1, math.inf)
+        return np.abs(values) / LIVE  # no neighbour to be mistaken for
     distances = np.abs(values[:, None] - values[None, :])
     edge = np.partition(distances, near, axis=1)[:, near]
     found: Array = edge * math.sqrt(math.pi / (near + 1))

@@ -90,3 +90,39 @@ def training() -> Outcome:
         for name, end in ends.items()
     )
     return Outcome(measured=ends, passed=passed, detail=detail)
+
+
+@check(
+    "w08-drift",
+    title="Layers whose singular values, or eigenvalues where square, drift over 10 %: predicted, measured",
+    bound="precision, recall >= 0.9, accuracy >= 0.95, all layers x int8, int4, int3; no bound exceeded",
+    unit="shares of the bundled model's layers and formats",
+)
+def drift() -> Outcome:
+    """Predicted from the weights and the step; `benchmarks/drift.py` has other models and granularities."""
+    from quant_risk_analyzer.drift import LIMIT, drifts
+
+    rows = drifts("reference", formats="int8,int4,int3")
+    found = _judged([(row.predicted > LIMIT, row.exceeds) for row in rows])
+    alone = _judged([(row.singular_predicted > LIMIT, row.singular_measured > LIMIT) for row in rows])
+    square = [row for row in rows if row.eigenvalue_measured is not None]
+    exceeded = sum(row.singular_measured > row.bound for row in rows)
+    passed = (
+        found["precision"] >= 0.9 and found["recall"] >= 0.9 and found["accuracy"] >= 0.95 and not exceeded
+    )
+    detail = (
+        f"{sum(row.exceeds for row in rows)} of {len(rows)} over {LIMIT:.0%}, {len(square)} of them with "
+        f"eigenvalues; singular values alone: {', '.join(f'{k} {v:.3f}' for k, v in alone.items())}; "
+        f"{exceeded} above their bound"
+    )
+    return Outcome(measured=found, passed=passed, detail=detail)
+
+
+def _judged(pairs: list[tuple[bool, bool]]) -> dict[str, float]:
+    """Of (said, true): precision, recall, accuracy."""
+    hits = sum(said and true for said, true in pairs)
+    return {
+        "precision": hits / max(1, sum(said for said, _ in pairs)),
+        "recall": hits / max(1, sum(true for _, true in pairs)),
+        "accuracy": sum(said == true for said, true in pairs) / len(pairs),
+    }
