@@ -57,7 +57,7 @@ def test_spectrum_draws(tiny, tmp_path):
 
 def test_compress_then_refuse(tiny, texts, tmp_path):
     common = ["--calibration", texts["calibration"], "--evaluate", texts["evaluate"], "--context", 64]
-    common += ["--calibration-tokens", 1536, "--json"]
+    common += ["--calibration-tokens", 1536, "--evaluation-tokens", 1024, "--json"]
     done = run("compress", tiny, "--keep", 0.7, "--output", "small", *common, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
@@ -91,7 +91,7 @@ def test_compress_refuses_bad_input(tiny, texts, tmp_path):
 
 def test_animate_makes_a_film(tmp_path):
     pillow = pytest.importorskip("PIL.Image")
-    done = run("animate", "--matrix", "[[3,1],[1,2]]", "--output", "svd.gif", "--json", cwd=tmp_path)
+    done = run("animate", "--frames", 24, "--output", "svd.gif", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     # Eigenvalues of a symmetric matrix with trace 5 and determinant 5.
     expected = [(5 + 5**0.5) / 2, (5 - 5**0.5) / 2]

@@ -27,11 +27,11 @@ def test_the_front_has_no_beaten_point_and_all_others():
     [
         (
             LayerLine("X", 9, 128, Interval(1.3, 1.27, 1.33), Interval(0.2, 0.1, 0.3), measured=True),
-            "layer X: rank 128, +30% speed (+27% to +33%), perplexity +0.200 (+0.100 to +0.300)",
+            "layer X: rank 128, +30 % speed (+27 % to +33 %), perplexity +0.200 (+0.100 to +0.300)",
         ),
         (
             LayerLine("X", 9, 8, None, Interval(0.2, 0.1, 0.3), measured=False),
-            "layer X: rank 8, perplexity predicted +0.200 (+0.100 to +0.300)",
+            "layer X: rank 8, perplexity +0.200 (+0.100 to +0.300, predicted)",
         ),
         (LayerLine("X", 9, None, None, None, measured=False), "layer X: leave dense"),
     ],

@@ -164,11 +164,12 @@ class LayerLine:
         parts = [f"layer {self.name}: rank {self.rank}"]
         if self.speed_up is not None:
             s = self.speed_up
-            parts.append(f"{s.median - 1:+.0%} speed ({s.low - 1:+.0%} to {s.high - 1:+.0%})")
+            gains = (f"{100 * (gain - 1):+.0f} %" for gain in (s.median, s.low, s.high))
+            parts.append("{} speed ({} to {})".format(*gains))
         if self.perplexity is not None:
             p = self.perplexity
-            word = "" if self.measured else "predicted "
-            parts.append(f"perplexity {word}{p.median:+.3f} ({p.low:+.3f} to {p.high:+.3f})")
+            word = "" if self.measured else ", predicted"
+            parts.append(f"perplexity {p.median:+.3f} ({p.low:+.3f} to {p.high:+.3f}{word})")
         return ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
