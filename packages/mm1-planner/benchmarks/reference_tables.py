@@ -2,14 +2,17 @@
 
     python packages/mm1-planner/benchmarks/reference_tables.py [--output reference_tables.json]
 
-Erlang A, B and C, M/D/c, M/M/c/K and MMPP/M/1. The references are those of the tests (recursions, sums over
-states, incomplete gammas, roots), and for M/D/c Spitzer's sum; they share nothing with the package.
+Erlang A, B and C, M/D/c, M/M/c/K, MMPP/M/1 and MMPP/M/c. The references are those of the tests (recursions,
+sums over states, incomplete gammas, roots), and for M/D/c Spitzer's sum; they share nothing with the package.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import importlib.metadata
 import json
+import platform
 import sys
 import time
 from collections.abc import Iterator
@@ -17,11 +20,13 @@ from pathlib import Path
 
 import mpmath
 
-from mm1_planner import MAPPH1, ErlangA, MDc, MMc, MMcK, Mmpp, erlang_b, erlang_phases, mmpp_map
+from mm1_planner import MAPPH1, ErlangA, MAPMc, MDc, MMc, MMcK, Mmpp, erlang_b, erlang_phases, mmpp_map
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "models"))
 
 from test_erlang_a import reference as reference_a
+from test_map_m_c import CASES as SEVERAL
+from test_map_m_c import mmpp_m_c
 from test_matrix_analytic import mmpp_m_1, when
 from test_reference_values import bisect, reference_b, reference_mmc, reference_mmck
 
@@ -110,12 +115,24 @@ def bursts() -> Iterator[Row]:
         yield "MMPP/M/1", name, "p99.9 sojourn", answer.p999_sojourn_s, when(sojourn, P99 / 10)
 
 
+def bursts_on_several() -> Iterator[Row]:
+    for arrivals, rate, servers in SEVERAL:
+        answer = MAPMc(mmpp_map(arrivals), rate, servers).answer()
+        wait, sojourn = mmpp_m_c(arrivals, rate, servers)
+        states = (arrivals.quiet_per_s, arrivals.quiet_s, arrivals.peak_per_s, arrivals.peak_s, rate, servers)
+        name = "{:g}/s {:g} s, {:g}/s {:g} s, mu={:g} c={}".format(*states)
+        yield "MMPP/M/c", name, "waits", answer.wait_probability, sum(c for c, _ in wait)
+        yield "MMPP/M/c", name, "mean wait", answer.mean_wait_s, sum(c / r for c, r in wait)
+        yield "MMPP/M/c", name, "p99 wait", answer.p99_wait_s, when(wait, P99)
+        yield "MMPP/M/c", name, "p99.9 sojourn", answer.p999_sojourn_s, when(sojourn, P99 / 10)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--output", type=Path, help="JSON file for the result")
     arguments = parser.parse_args()
     rows, worst = [], 0.0
-    for table in (erlang_b_and_c, erlang_a, constant_service, limited_room, bursts):
+    for table in (erlang_b_and_c, erlang_a, constant_service, limited_room, bursts, bursts_on_several):
         for model, case, quantity, found, expected in table():
             error = float(abs(mp.mpf(found) - expected) / expected) if expected else abs(found)
             worst = max(worst, error)
@@ -128,9 +145,17 @@ def main() -> None:
         f"worst relative error {worst:.1e}; M/M/c with 10,000 servers in {time.perf_counter() - start:.4f} s"
     )
     if arguments.output:
-        arguments.output.write_text(
-            json.dumps({"worst": worst, "rows": rows}, indent=1) + "\n", encoding="utf-8"
-        )
+        result = {
+            "command": "python packages/mm1-planner/benchmarks/reference_tables.py",
+            "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+            "python": platform.python_version(),
+            "versions": {
+                name: importlib.metadata.version(name) for name in ("mm1-planner", "mpmath", "numpy")
+            },
+            "worst": worst,
+            "rows": rows,
+        }
+        arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -223,7 +223,8 @@ def test_bursty_renewal_arrivals_need_more_and_even_ones_fewer() -> None:
         run = simulate(servers=answer.servers, seed=7, customers=200_000, **asked)
         assert run.estimates["p99_wait_s"].value < 0.5
     assert counts["gamma:3"] > counts["poisson"] >= counts["det"]
-    assert answer.basis == "arrivals"
+    # Where a short run cannot tell, GI/M/c does.
+    assert answer.basis in {"arrivals", "formula"}
 
 
 def test_requests_turned_away_count_as_late() -> None:

@@ -75,7 +75,7 @@ def test_a_run_that_may_not_be_long_enough_says_so() -> None:
 
 
 def test_a_stream_counts_who_was_turned_away() -> None:
-    run = simulate(arrival_rate_per_s=5, service=1 / 3, servers=2, capacity=6, precision=0.03, seed=2)
+    run = simulate(arrival_rate_per_s=5, service=1 / 3, servers=2, capacity=6, precision=0.01, seed=2)
     exact = MMcK(5.0, 3.0, 2, 6).answer()
     assert run.blocking == pytest.approx(exact.blocking, rel=0.03)
     for metric in ("mean_in_queue", "mean_wait_s", "p99_sojourn_s"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mm1_planner.arrivals import Arrivals, Mmpp, Renewal, parse_arrivals
     from mm1_planner.autoscaling.laws import Behavior, Policy, Scaler
-    from mm1_planner.autoscaling.simulation import Autoscaled, Floor, Step, autoscale
+    from mm1_planner.autoscaling.simulation import Autoscaled, Floor, Step, autoscale, autoscale_llm
     from mm1_planner.autoscaling.study import AutoscalingStudy, study_autoscaling
     from mm1_planner.classes import ClassesPlan, ClassKept, TrafficClass, parse_class, plan_classes
     from mm1_planner.cost import Gpu, GpuChoice, parse_gpu, plan_gpus
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from mm1_planner.intervals import Estimate
     from mm1_planner.llm.closed_form import LlmAnswer, llm_answer
     from mm1_planner.llm.iteration import Replica, tabulated
-    from mm1_planner.llm.planning import LlmPlan, LlmSlo, draw_tokens, parse_llm_slo, plan_llm
+    from mm1_planner.llm.planning import LlmPlan, draw_tokens, plan_llm
     from mm1_planner.llm.simulation import LlmSimulation, simulate_llm
+    from mm1_planner.llm.slo import LlmSlo, parse_llm_slo
     from mm1_planner.metrics.fit import Coefficient, LiveFit, fit_windows
     from mm1_planner.metrics.series import Snapshot, Window, windows_of
     from mm1_planner.metrics.sources import parse_scrape, query_prometheus, read_scrapes
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from mm1_planner.models.erlang_a import ErlangA
     from mm1_planner.models.ggc import GGc
     from mm1_planner.models.gimc import GIMc
+    from mm1_planner.models.map_m_c import MAPMc
     from mm1_planner.models.map_ph_1 import MAPPH1
     from mm1_planner.models.mdc import MDc
     from mm1_planner.models.mg1 import MG1
@@ -75,6 +77,7 @@ _HOMES = {
     "Arrivals": "mm1_planner.arrivals",
     "Autocorrelation": "mm1_planner.renewal",
     "autoscale": "mm1_planner.autoscaling.simulation",
+    "autoscale_llm": "mm1_planner.autoscaling.simulation",
     "Autoscaled": "mm1_planner.autoscaling.simulation",
     "AutoscalingStudy": "mm1_planner.autoscaling.study",
     "Batching": "mm1_planner.models.batching",
@@ -114,9 +117,10 @@ _HOMES = {
     "LlmAnswer": "mm1_planner.llm.closed_form",
     "LlmPlan": "mm1_planner.llm.planning",
     "LlmSimulation": "mm1_planner.llm.simulation",
-    "LlmSlo": "mm1_planner.llm.planning",
+    "LlmSlo": "mm1_planner.llm.slo",
     "Lognormal": "mm1_planner.service",
     "lognormal_from_percentile": "mm1_planner.service",
+    "MAPMc": "mm1_planner.models.map_m_c",
     "MAPPH1": "mm1_planner.models.map_ph_1",
     "MDc": "mm1_planner.models.mdc",
     "METRICS": "mm1_planner.models.answer",
@@ -133,7 +137,7 @@ _HOMES = {
     "parse_arrivals": "mm1_planner.arrivals",
     "parse_class": "mm1_planner.classes",
     "parse_gpu": "mm1_planner.cost",
-    "parse_llm_slo": "mm1_planner.llm.planning",
+    "parse_llm_slo": "mm1_planner.llm.slo",
     "parse_profile": "mm1_planner.profiles",
     "parse_scrape": "mm1_planner.metrics.sources",
     "parse_service": "mm1_planner.service",
@@ -230,6 +234,7 @@ __all__ = [
     "LlmSimulation",
     "LlmSlo",
     "Lognormal",
+    "MAPMc",
     "MDc",
     "MGc",
     "MMc",
@@ -260,6 +265,7 @@ __all__ = [
     "TrafficClass",
     "Window",
     "autoscale",
+    "autoscale_llm",
     "burstiness",
     "draw",
     "draw_tokens",

@@ -10,11 +10,11 @@ from itertools import pairwise
 import numpy as np
 
 from mfi_command import BadInput
-from mm1_planner.arrivals import Arrivals, parse_arrivals
+from mm1_planner.arrivals import Arrivals, parse_arrivals, poisson
 from mm1_planner.cost import cost_of
 from mm1_planner.inputs import not_negative, parse_rate_per_s, positive, whole
 from mm1_planner.intervals import Estimate
-from mm1_planner.models.choice import answer_of
+from mm1_planner.models.choice import answer_of, answer_to
 from mm1_planner.search import fewest
 from mm1_planner.service import Service, gamma_service, parse_service
 from mm1_planner.simulation import BATCHES, FEWEST, MOST
@@ -296,7 +296,7 @@ def _kept(pool: _Pool, servers: int, kind: TrafficClass, slo: Slo, low: int) -> 
         mean, variance = float(pool.services_s.mean()), float(pool.services_s.var())
         law = gamma_service(positive("mean", mean), variance / mean**2)
         rate = pool.gaps_s.size / float(pool.gaps_s.sum())
-        formula = float(getattr(answer_of(rate, law, servers), slo.metric))
+        formula = float(getattr(answer_to(poisson(rate), law, servers), slo.metric))
     return ClassKept(
         kind.name, str(slo), slo.metric, slo.limit_s, formula, estimate.value, *estimate.interval(), less
     )

@@ -338,11 +338,10 @@ def _decide(
     """The replay where the trace is bursty; an exact formula where the simulation cannot tell."""
     if by_replay is not None and bursts is not None and not bursts.poisson:
         return by_replay, "replay"
-    if by_arrivals is not None:
-        return by_arrivals, "arrivals"
-    if question.exact and by_formula is not None and not by_poisson.settled(question.slos):
-        return Found(by_formula, by_poisson.workload), "formula"
-    return by_poisson, "poisson"
+    drawn, basis = (by_poisson, "poisson") if by_arrivals is None else (by_arrivals, "arrivals")
+    if question.exact and by_formula is not None and not drawn.settled(question.slos):
+        return Found(by_formula, drawn.workload), "formula"
+    return drawn, basis
 
 
 def _failing(decided: Found) -> int:

@@ -21,7 +21,7 @@ from mm1_planner.streams import ARRIVALS, PATIENCE, SERVICES, stream
 BATCHES = 20
 FEWEST, MOST = 2_000, 20_000_000
 """Customers of a run that holds them all in memory."""
-MOST_STREAMED, LONGEST = 100_000_000, 2_000_000_000
+MOST_STREAMED, LONGEST = 200_000_000, 2_000_000_000
 """Customers of an automatic run, and of the longest run that can be asked for."""
 _AUTOMATIC = (200_000, 6_000_000)
 _LONG_ENOUGH = 10.0

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mm1_planner.arrivals import Arrivals, poisson
+from mm1_planner.arrivals import Arrivals, Mmpp, Renewal, poisson
 from mm1_planner.models.answer import Answer
 from mm1_planner.models.choice import answer_of, answer_to, is_poisson
 from mm1_planner.search import fewest
-from mm1_planner.service import Constant, Empirical, Exponential, Service
+from mm1_planner.service import Constant, Exponential, Service
 from mm1_planner.simulation import Simulation, customers_needed
 from mm1_planner.slo import Slo
 from mm1_planner.workload import Limits, Workload, drawn
@@ -46,22 +46,19 @@ class Question:
     @property
     def exact(self) -> bool:
         """Whether the formula is exact for any number of servers."""
-        return self.poisson and not self.limits and isinstance(self.law, Exponential | Constant)
+        known = isinstance(self.traffic, Renewal | Mmpp) and isinstance(self.law, Exponential)
+        return not self.limits and (known or (self.poisson and isinstance(self.law, Constant)))
 
     @property
     def quick(self) -> bool:
-        """Whether the formula takes no more than milliseconds."""
-        return self.poisson and isinstance(self.law, Exponential | Constant | Empirical)
+        """Whether the formula takes no more than milliseconds, for any number of servers."""
+        renewal = isinstance(self.traffic, Renewal) and isinstance(self.law, Exponential)
+        return renewal or (self.poisson and isinstance(self.law, Constant))
 
     def formula(self, servers: int) -> Answer:
         """The best formula's answer for these arrivals; kept, since some take a while."""
         if servers not in self.answers:
-            quick = self.quick or self.load >= servers
-            self.answers[servers] = (
-                answer_of(self.rate_per_s, self.law, servers)
-                if quick
-                else answer_to(self.traffic, self.law, servers)
-            )
+            self.answers[servers] = answer_to(self.traffic, self.law, servers)
         return self.answers[servers]
 
     def known(self, servers: int, metric: str) -> float:

@@ -8,6 +8,7 @@ import math
 from mm1_planner.arrivals import Arrivals, Mmpp, Renewal
 from mm1_planner.models.answer import Answer
 from mm1_planner.models.ggc import GGc
+from mm1_planner.models.map_m_c import MAPMc
 from mm1_planner.models.map_ph_1 import MAPPH1
 from mm1_planner.models.mdc import MDc
 from mm1_planner.models.mg1 import MG1
@@ -49,33 +50,48 @@ def is_poisson(traffic: Arrivals) -> bool:
 
 
 def answer_to(traffic: Arrivals, law: Service, servers: int) -> Answer:
-    """As `answer_of` for Poisson arrivals with several servers by `GGc`; GI/G/c; MMPP with one server.
+    """As `answer_of` where that is exact; GI/G/1 and GI/G/c by `GGc`; MMPP/M/c and MMPP/PH/1.
 
-    An MMPP with several servers has no formula here: what is answered is GI/G/c with gamma gaps of the
-    stream's dispersion, and its method says to simulate.
+    A stream that is neither Poisson, renewal nor an MMPP, and an MMPP with several servers and other than
+    exponential service, are answered as GI/G/c with gamma gaps of the stream's dispersion, and the method
+    says to simulate.
     """
     rate = traffic.rate_per_s
     if isinstance(traffic, Mmpp):
         return _modulated(traffic, law, servers)
-    gap = traffic.gap if isinstance(traffic, Renewal) else Gamma(1 / rate, math.sqrt(traffic.dispersion))
-    general = not isinstance(law, Exponential | Constant | Empirical) and servers > 1
-    if is_poisson(traffic) and (not general or rate * law.mean_s >= _NEARLY_FULL * servers):
+    if is_poisson(traffic) and (
+        is_exactly_known(law, servers) or rate * law.mean_s >= _NEARLY_FULL * servers
+    ):
         return answer_of(rate, law, servers)
+    gap = traffic.gap if isinstance(traffic, Renewal) else _gaps_like(traffic)
     answer = GGc(gap, law, servers).answer()
     return answer if isinstance(traffic, Renewal) else dataclasses.replace(answer, method=_SIMULATE)
 
 
+def is_exactly_known(law: Service, servers: int) -> bool:
+    """Whether `answer_of` is exact for Poisson arrivals: else `GGc` is the better formula, in up to a second.
+
+    The measured times of a trace on one server count as known, since to invert their transform is slow.
+    """
+    return servers == 1 or isinstance(law, Exponential | Constant)
+
+
+def _gaps_like(traffic: Arrivals) -> Gamma:
+    return Gamma(1 / traffic.rate_per_s, math.sqrt(traffic.dispersion))
+
+
 def _modulated(traffic: Mmpp, law: Service, servers: int) -> Answer:
-    phases = 1 / law.scv if law.scv > 0 else math.inf
+    if isinstance(law, Exponential):
+        answer = MAPMc(mmpp_map(traffic), 1 / law.mean_s, servers).answer()
+        return dataclasses.replace(answer, model="MMPP/M/1" if servers == 1 else "MMPP/M/c")
     if servers == 1 and law.scv >= _FEWEST_PHASES_SCV:
-        erlang = isinstance(law, Exponential | Gamma) and abs(phases - round(phases)) < _WHOLE * phases
+        phases = 1 / law.scv
+        erlang = isinstance(law, Gamma) and abs(phases - round(phases)) < _WHOLE * phases
         services = (
             erlang_phases(law.mean_s, round(phases)) if erlang else two_moment_phases(law.mean_s, law.scv)
         )
         answer = MAPPH1(mmpp_map(traffic), services).answer()
-        model = "MMPP/M/1" if isinstance(law, Exponential) else "MMPP/PH/1"
         method = "exact" if erlang else "exact for a phase-type law with the service's two moments"
-        return dataclasses.replace(answer, model=model, method=method)
-    gap = Gamma(1 / traffic.rate_per_s, math.sqrt(traffic.dispersion))
-    answer = GGc(gap, law, servers).answer()
+        return dataclasses.replace(answer, model="MMPP/PH/1", method=method)
+    answer = GGc(_gaps_like(traffic), law, servers).answer()
     return dataclasses.replace(answer, model="MMPP/G/c", method=_SIMULATE if answer.stable else "exact")
