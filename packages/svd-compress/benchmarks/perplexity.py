@@ -34,8 +34,12 @@ from svd_compress.words import shares, stages
 OTHER_WINDOWS = 4
 
 
-def brown_bench(model, tokens, device, progress=lambda stage, done, total: None):
-    """The fixed windows; `tokens` is the corpus as text, or a .npy file of its tokens."""
+def brown_bench(model, tokens, device, progress=lambda stage, done, total: None, fitted_windows=brown.FITTED):
+    """The fixed windows; `tokens` is the corpus as text, or a .npy file of its tokens.
+
+    Of the calibration windows so many are taken, evenly: on a CPU the moments of all of them take half an
+    hour.
+    """
     loaded = load_model(model).to(device)
     path = Path(tokens)
     if path.suffix == ".npy":
@@ -43,6 +47,7 @@ def brown_bench(model, tokens, device, progress=lambda stage, done, total: None)
     else:
         ids = np.array(loaded.tokenizer.encode(path.read_text(encoding="utf-8")))
     judged, fitted = ([Window(part, 1, 0) for part in parts] for parts in brown.split(ids))
+    fitted = fitted[:: len(fitted) // fitted_windows]
     near = {part.ids.tobytes() for part in judged}
     every = [ids[i : i + brown.CONTEXT] for i in range(0, len(ids) - brown.CONTEXT, brown.CONTEXT)]
     train = [Window(part, 1, 0) for part in every if part.tobytes() not in near]
@@ -59,7 +64,7 @@ def brown_bench(model, tokens, device, progress=lambda stage, done, total: None)
 def bench_of(arguments, progress):
     """The model with its texts: the fixed windows, or the bundled texts whole."""
     if arguments.brown:
-        return brown_bench(arguments.model, arguments.brown, arguments.device, progress)
+        return brown_bench(arguments.model, arguments.brown, arguments.device, progress, arguments.fitted)
     texts = two_texts("reference:calibration", "reference:in-domain")
     other = read_text("reference:out-of-domain")
     return open_bench(
@@ -75,6 +80,7 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--brown")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--fitted", type=int, default=brown.FITTED, help="calibration windows of the corpus")
     parser.add_argument("--keeps", default="0.9,0.8,0.6")
     parser.add_argument("--heal", type=float, default=0.0, help="minutes at each share")
     parser.add_argument("--heal-keeps", help="shares that are healed, all by default")
@@ -91,6 +97,7 @@ def main():
             record(
                 arguments.record, device_name(arguments.device), threads=torch.get_num_threads(),
                 model=Path(arguments.model).name, dense=[row.in_domain.before, row.other_domain.before],
+                calibration_windows=len(bench.texts.fit),
                 windows=[len(bench.texts.judge), len(bench.texts.other)],
                 tokens_a_window=len(bench.texts.judge[0].ids), heal_minutes=arguments.heal,
                 rows=[item.to_dict() for item in told],

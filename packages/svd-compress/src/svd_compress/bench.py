@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from checkpoint_lens import CausalLM, Checkpoint
     from checkpoint_lens.windows import Window
     from svd_compress.factoring import Factoring
+    from svd_compress.gradients import Moments
 
 # (stage, done, total)
 Progress = Callable[[str, int, int], None]
@@ -84,6 +85,7 @@ class Bench:
         memory_bytes: int | None = None,
         executor: str = "serial",
         keep_gradients: bool = False,
+        statistics: Callable[[Sequence[str]], dict[str, Moments]] | None = None,
     ) -> None:
         """Factor every selected layer and lay out the plans from dense to smallest."""
         self.prepared = prepare(
@@ -95,6 +97,7 @@ class Bench:
             memory_bytes=memory_bytes,
             executor=executor,
             keep_gradients=keep_gradients,
+            statistics=statistics,
             on_moments=lambda done, total: self.progress("moments", done, total),
             on_progress=lambda done, total: self.progress("factors", done, total),
         )

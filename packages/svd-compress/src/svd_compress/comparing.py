@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfi_command import BadInput
+from mfi_command.executors import digest
 from svd_compress import baselines
 from svd_compress.allocation import Layout, Plan, all_dense, stored
 from svd_compress.bench import Bench
@@ -16,8 +17,9 @@ from svd_compress.evaluation import Losses, Rise, paired_rise
 from svd_compress.folder import Factors
 from svd_compress.gradients import Moments, moments
 from svd_compress.knapsack import Bounds, solve
+from svd_compress.layer_store import LayerStore
 from svd_compress.loss_store import LossStore
-from svd_compress.preparation import all_options
+from svd_compress.preparation import PreparedLayer, all_options, fingerprint
 
 if TYPE_CHECKING:
     import torch
@@ -94,13 +96,22 @@ def compare(
         raise BadInput(f"--keep is {bad[0]}; shares between 0 and 1 are expected, such as 0.9,0.8")
     folder = None if work is None else Path(work)
     judge = _Judge(bench, LossStore(bench, seed=seed, work=folder), on_row)
+    others = _Others(bench, seed, folder)
     bench.prepare(
         multiple=MULTIPLE, min_saving=MIN_SAVING, seed=seed, keep_gradients=refine,
-        work=None if folder is None else folder / "layers",
+        work=None if folder is None else folder / "layers", statistics=others.moments,
     )  # fmt: skip
+    if folder is not None:
+        # While the moments are there: a run that is stopped between two methods would make them again.
+        for method in METHODS:
+            others.factor(method)
     for layout, keep, plan in _plans(bench, keeps):
         judge.row(("ours", "global", layout, keep), plan.ranks, partial(bench.factors, plan))
-    _baselines(bench, judge, keeps, seed=seed)
+    for method in reversed(METHODS):
+        for keep in keeps:
+            ranks = {name: baselines.uniform_rank(_shape(bench, name), keep) for name in bench.dense}
+            judge.row((method, "uniform", "two", keep), ranks, partial(others.cut, method, ranks))
+        others.forget(method)
     if refine:
         for layout, keep, plan in _plans(bench, keeps):
             again = partial(bench.refined, plan)
@@ -158,50 +169,51 @@ def _healed(bench: Bench, plan: Plan, minutes: float, seed: int) -> dict[str, Fa
     return bench.healed(bench.factors(plan), minutes=minutes, seed=seed)
 
 
-def _baselines(bench: Bench, judge: _Judge, keeps: Sequence[float], *, seed: int) -> None:
-    """The other methods, each factored once and cut to the uniform ranks of every share."""
-    seen: dict[str, Moments] = {}
-    for method in reversed(METHODS):
-        found: dict[str, Factoring] = {}
-        for keep in keeps:
-            ranks = {name: baselines.uniform_rank(_shape(bench, name), keep) for name in bench.dense}
-            cut = partial(_cut, bench, method, found, seen, ranks, seed)
-            judge.row((method, "uniform", "two", keep), ranks, cut)
+class _Others:
+    """The other methods: the moments they read, and the factors of every layer by each of them."""
 
+    def __init__(self, bench: Bench, seed: int, work: Path | None) -> None:
+        self.bench, self.seed = bench, seed
+        self._moments: dict[str, Moments] = {}
+        same = {**fingerprint(bench.model, bench.texts.fit, list(bench.dense)), "seed": seed}
+        self._found: dict[str, MutableMapping[str, PreparedLayer]] = {
+            method: {} if work is None else LayerStore(work / digest({**same, "method": method}))
+            for method in METHODS
+        }
 
-def _cut(
-    bench: Bench,
-    method: str,
-    found: dict[str, Factoring],
-    seen: dict[str, Moments],
-    ranks: Mapping[str, int],
-    seed: int,
-) -> dict[str, Factors]:
-    for done, (name, layer) in enumerate(bench.dense.items(), 1):
-        if name not in found:
-            found[name] = _narrow(METHODS[method](layer.weight, _seen(bench, seen, seed)[name]))
-            bench.progress(f"factors, {method}", done, len(bench.dense))
-    return {name: bench.stored(name, found[name], rank) for name, rank in ranks.items()}
-
-
-def _seen(bench: Bench, seen: dict[str, Moments], seed: int) -> dict[str, Moments]:
-    """The moments of every layer, computed when they are first asked for."""
-    if not seen:
-        seen.update(
-            moments(
-                bench.model,
-                bench.texts.fit,
-                list(bench.dense),
-                seed=seed,
-                on_progress=lambda done, total: bench.progress("moments", done, total),
+    def moments(self, names: Sequence[str]) -> dict[str, Moments]:
+        """Of these layers; computed for all of them when they are first asked for."""
+        if not self._moments:
+            self._moments = moments(
+                self.bench.model,
+                self.bench.texts.fit,
+                list(self.bench.dense),
+                seed=self.seed,
+                on_progress=lambda done, total: self.bench.progress("moments", done, total),
             )
-        )
-    return seen
+        return {name: self._moments[name] for name in names}
 
+    def factor(self, method: str) -> None:
+        """Factor every layer that is not yet."""
+        found = self._found[method]
+        for done, (name, layer) in enumerate(self.bench.dense.items(), 1):
+            if name not in found:
+                made = METHODS[method](layer.weight, self.moments([name])[name])
+                # No stored form has more than float32, and the factors of a whole model are as large as it.
+                slim = replace(made, left=made.left.float(), right=made.right.float())
+                found[name] = PreparedLayer(_shape(self.bench, name), slim, made.tail().numpy() / 2)
+            self.bench.progress(f"factors, {method}", done, len(self.bench.dense))
 
-def _narrow(factors: Factoring) -> Factoring:
-    """In float32: no stored form has more, and the factors of a whole model are as large as it."""
-    return replace(factors, left=factors.left.float(), right=factors.right.float())
+    def cut(self, method: str, ranks: Mapping[str, int]) -> dict[str, Factors]:
+        """The factors of these ranks."""
+        self.factor(method)
+        found = self._found[method]
+        return {name: self.bench.stored(name, found[name].factors, rank) for name, rank in ranks.items()}
+
+    def forget(self, method: str) -> None:
+        """Let go of what only memory holds."""
+        if isinstance(self._found[method], dict):
+            self._found[method].clear()
 
 
 Make = Callable[["torch.Tensor", Moments], "Factoring"]

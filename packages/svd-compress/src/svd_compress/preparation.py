@@ -91,6 +91,7 @@ def prepare(
     work: Path | None = None,
     memory_bytes: int | None = None,
     executor: str = "serial",
+    statistics: Callable[[Sequence[str]], dict[str, Moments]] | None = None,
     on_moments: Callable[[int, int], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Mapping[str, PreparedLayer]:
@@ -119,6 +120,8 @@ def prepare(
     executor
         "serial", "processes" or "ray", see `mfi_command.executors.map_tasks`. Each layer is factored on
         one thread wherever it is done, so the bits are the same.
+    statistics
+        Gives the moments of layers where they are known already; by default they are computed.
     on_moments
         Called with (windows done, windows in all) for each group of layers.
     on_progress
@@ -148,10 +151,13 @@ def prepare(
     tick = on_progress or (lambda done, total: None)
     for group in _groups(missing, layers, memory_bytes, held_out=held_out):
         fitted = windows[::2] if held_out else windows
-        statistics = moments(model, fitted, group, seed=seed, on_progress=on_moments)
+        if statistics is None:
+            seen = moments(model, fitted, group, seed=seed, on_progress=on_moments)
+        else:
+            seen = statistics(group)
         judges = moments(model, windows[1::2], group, seed=seed + len(fitted)) if held_out else {}
         # Popped: the moments of a layer are as large as its weights, and of no use after this.
-        tasks = _Tasks(layers, group, statistics, judges, keep_gradients)
+        tasks = _Tasks(layers, group, seen, judges, keep_gradients)
         map_tasks(
             prepare_layer,
             tasks,
