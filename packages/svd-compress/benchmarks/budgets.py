@@ -50,7 +50,7 @@ def run(number, folder, dense, held_out):
     result = compress(
         "reference", calibration="reference:calibration", evaluate=folder / "proof.txt", output=output,
         max_ppl_rise=budget, layer=layer, layout=layout, context=CONTEXT,
-        calibration_tokens=int(rng.integers(6, 13)) * 1024, evaluation_tokens=JUDGED_TOKENS,
+        calibration_tokens=int(rng.integers(6, 13)) * 1024, evaluation_tokens=JUDGED_TOKENS, faster_at=0,
         seed=int(rng.integers(1000)),
     )  # fmt: skip
     rise = None
