@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from checkpoint_lens import load_model
-from svd_compress import compress
+from svd_compress import compress, sequential
 from svd_compress.comparing import compare
 from svd_compress.compression import open_bench
 from svd_compress.evaluation import losses
@@ -64,6 +64,42 @@ def test_at_full_rank_refinement_gives_back_the_layer(bench):
     product = found[name].left @ found[name].right
     weight = bench.dense[name].weight.double()
     assert (product - weight).norm() < 1e-4 * weight.norm()
+
+
+class Half(torch.nn.Module):
+    """The second half of a block: what `sequential` asks of one, and nothing else."""
+
+    def __init__(self, W):
+        super().__init__()
+        self.post_attention_layernorm = torch.nn.Identity()
+        self.mlp = torch.nn.Module()
+        self.mlp.down_proj = torch.nn.Linear(*W.T.shape, bias=False)
+        self.mlp.down_proj.weight.data = W
+
+    def forward(self, state, cos, sin):
+        return state + self.mlp.down_proj(torch.tanh(self.post_attention_layernorm(state)))
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_a_token_that_was_blown_up_and_lost_is_not_put_into_all_others(weighted, monkeypatch):
+    """Many models make the first token's stream a thousand times as large; a cut may lose that."""
+    part = "mlp.down_proj"
+    if not weighted:
+        monkeypatch.setattr(sequential, "_weights", lambda part, reference, i: torch.ones(200, 1))
+    rng = torch.Generator().manual_seed(0)
+    W = torch.randn(16, 16, generator=rng, dtype=torch.float64) / 4
+    block = Half(W)
+    state = torch.randn(1, 200, 16, generator=rng, dtype=torch.float64)
+    blown_up = state.clone()
+    blown_up[0, 0] += 1000.0
+    y = torch.tanh(state) @ W.T
+    reference = sequential._Reference({part: [y]}, [blown_up], [blown_up], [blown_up + y], {part: W})
+    stream = sequential._Stream([state], torch.zeros(200), torch.zeros(200))
+    moments = sequential._moments(block, stream, reference, (part,), 1.0)
+    target = sequential._pulled(moments, part, W, sequential.RIDGE)
+    others = torch.tanh(state)[0, 1:]
+    error = float((others @ (target - W).T).norm() / y[0, 1:].norm())
+    assert error < 0.1 if weighted else error > 1.0
 
 
 def test_the_model_is_left_as_it_was(bench):
