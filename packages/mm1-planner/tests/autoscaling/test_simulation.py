@@ -11,6 +11,7 @@ from mm1_planner.autoscaling.laws import Behavior, Scaler
 from mm1_planner.autoscaling.schedule import rates_of, schedule_of
 from mm1_planner.autoscaling.simulation import Floor, autoscale
 from mm1_planner.autoscaling.study import study_autoscaling
+from mm1_planner.autoscaling.traffic import servers_for
 from mm1_planner.engine.reference import simulate_with_simpy
 from mm1_planner.service import parse_service
 
@@ -91,7 +92,10 @@ def test_keda_sees_what_it_read_at_its_last_poll() -> None:
 
 def test_a_schedule_leads_by_the_start_up_and_one_decision() -> None:
     scaler, law = Scaler("queue", 1.0, startup_s=100, sync_s=15), parse_service("exp:0.5")
-    entries = schedule_of([2.0, 2.0, 20.0, 2.0], 600, law, parse_slo("p99_wait<0.5"), scaler)
+    goal = parse_slo("p99_wait<0.5")
+    entries = schedule_of(
+        [2.0, 2.0, 20.0, 2.0], 600, lambda rate, most: servers_for(rate, law, goal, most), scaler
+    )
     low, high = entries[0].replicas, entries[1].replicas
     assert entries == (Floor(0.0, low), Floor(1200 - 115, high), Floor(1800, low), Floor(2400, 0))
     assert high > 10 > low > 1

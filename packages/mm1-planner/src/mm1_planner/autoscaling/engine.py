@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mm1_planner.engine.fast import compiled
+from mm1_planner.slo import Slo
 
 
 class Pool:
@@ -18,6 +19,9 @@ class Pool:
         Requests that one replica serves at a time.
     """
 
+    smooth = True
+    """A busy share is averaged over the scaler's window."""
+
     def __init__(self, arrivals_s: np.ndarray, services_s: np.ndarray, slots: int) -> None:
         self.arrivals_s, self.services_s, self.slots = arrivals_s, services_s, slots
         self.starts_s = np.full(arrivals_s.size, np.inf)
@@ -26,6 +30,7 @@ class Pool:
         self.free_s = np.empty((0, slots))
         self.work_s = 0.0  # service begun so far
         self.left_s: list[tuple[float, float]] = []  # ready and gone times of replicas removed
+        self.longest_s = float(services_s.max()) if services_s.size else 0.0
 
     @property
     def replicas(self) -> int:
@@ -61,6 +66,15 @@ class Pool:
     def running(self, now_s: float) -> int:
         """Requests in service on the replicas that stay."""
         return int(((self.free_s > now_s) & (self.ready_s[:, None] <= now_s)).sum())
+
+    def usage(self, now_s: float) -> float:
+        """Share of the places in use, in sum over the replicas."""
+        return self.running(now_s) / self.slots
+
+    def times_s(self, slo: Slo) -> np.ndarray:
+        """What the promise is about, of each request; infinite where it never began."""
+        ends = self.starts_s + self.services_s if slo.includes_service else self.starts_s
+        return np.asarray(ends - self.arrivals_s)
 
 
 @compiled

@@ -8,35 +8,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mm1_planner.autoscaling.laws import Scaler
-from mm1_planner.autoscaling.simulation import Autoscaled, Floor, autoscale
-from mm1_planner.models.choice import answer_of
-from mm1_planner.search import fewest
-from mm1_planner.service import Service
-from mm1_planner.slo import Slo
+from mm1_planner.autoscaling.simulation import Autoscaled, Floor
+from mm1_planner.autoscaling.traffic import Traffic
 
 _ROUNDS = 24
 _STEP = 0.05
 
 
-def servers_for(rate_per_s: float, law: Service, slo: Slo, most: int) -> int:
-    """The fewest servers by formula for a steady rate; `most` if none up to there do."""
-    if rate_per_s <= 0:
-        return 0
-    low = math.floor(rate_per_s * law.mean_s) + 1
-    found = fewest(
-        lambda n: float(getattr(answer_of(rate_per_s, law, n), slo.metric)) < slo.limit_s,
-        low=low,
-        guess=low + math.isqrt(low),
-        most=most,
-    )
-    return most if found is None else found
-
-
 def schedule_of(
     rates_per_s: Sequence[float],
     window_s: float,
-    law: Service,
-    slo: Slo,
+    needed: Callable[[float, int], int],
     scaler: Scaler,
     *,
     margin: float = 0.0,
@@ -47,6 +29,8 @@ def schedule_of(
     ----------
     rates_per_s : sequence of float
         Expected rate in windows of `window_s` from time 0 on.
+    needed : callable
+        Replicas for a steady rate, and at most so many.
     margin : float
         Share added to each rate.
 
@@ -55,7 +39,7 @@ def schedule_of(
     The lead is the start-up delay plus one decision. Between its start and its window's end a need stands;
     where needs overlap the larger one does.
     """
-    needs = [servers_for(rate * (1 + margin), law, slo, scaler.most) for rate in rates_per_s]
+    needs = [needed(rate * (1 + margin), scaler.most) for rate in rates_per_s]
     lead = scaler.startup_s + scaler.sync_s
     edges = sorted({0.0, *(max(0.0, i * window_s - lead) for i in range(len(needs))),
                     *((i + 1) * window_s for i in range(len(needs)))})  # fmt: skip
@@ -77,15 +61,11 @@ def rates_of(arrivals_s: np.ndarray, window_s: float) -> list[float]:
 
 
 def fixing_schedule(
-    arrivals_s: np.ndarray,
-    services_s: np.ndarray,
-    law: Service,
+    traffic: Traffic,
     scaler: Scaler,
-    slo: Slo,
     *,
     rates_per_s: Sequence[float],
     window_s: float,
-    slots: int = 1,
     initial: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[tuple[Floor, ...], Autoscaled]:
@@ -95,8 +75,8 @@ def fixing_schedule(
     """
     best: tuple[tuple[Floor, ...], Autoscaled] | None = None
     for number in range(_ROUNDS):
-        schedule = schedule_of(rates_per_s, window_s, law, slo, scaler, margin=number * _STEP)
-        run = autoscale(arrivals_s, services_s, scaler, slo, schedule=schedule, initial=initial, slots=slots)
+        schedule = schedule_of(rates_per_s, window_s, traffic.needed, scaler, margin=number * _STEP)
+        run = traffic.run(scaler, schedule=schedule, initial=initial)
         if on_progress:
             on_progress(number + 1, _ROUNDS)
         if best is None or run.attainment > best[1].attainment:

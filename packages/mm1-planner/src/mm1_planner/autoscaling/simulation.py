@@ -6,20 +6,42 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 
 from mfi_command import BadInput
 from mm1_planner.autoscaling.laws import Controller, Scaler
 from mm1_planner.inputs import positive, whole
+from mm1_planner.llm.iteration import Replica
+from mm1_planner.llm.slo import LlmSlo
 from mm1_planner.slo import Slo
 
-if TYPE_CHECKING:
-    from mm1_planner.autoscaling.engine import Pool
+
+class Pool(Protocol):
+    """Requests on replicas that come and go: servers of one request at a time, or replicas that batch."""
+
+    smooth: bool
+    arrivals_s: np.ndarray
+    ready_s: np.ndarray
+    longest_s: float
+
+    @property
+    def replicas(self) -> int: ...
+    @property
+    def left_s(self) -> list[tuple[float, float]]: ...
+    def add(self, count: int, ready_s: float) -> None: ...
+    def remove(self, count: int, now_s: float) -> None: ...
+    def advance(self, until_s: float) -> None: ...
+    def waiting(self, now_s: float) -> int: ...
+    def running(self, now_s: float) -> int: ...
+    def usage(self, now_s: float) -> float: ...
+    def times_s(self, slo: Any) -> np.ndarray: ...
+
 
 _DRAIN = 2.0
 _MOST_DECISIONS = 2_000_000
+_ENDLESS = 10**9
 
 
 @dataclass(frozen=True)
@@ -141,28 +163,89 @@ def autoscale(
     -----
     Cost O(decisions + requests x replicas).
     """
+    from mm1_planner.autoscaling.engine import Pool as Plain
+
+    pool = Plain(arrivals_s, services_s, whole("slots", slots, largest=100_000))
+    return _autoscaled(pool, scaler, slo, schedule, initial, duration_s)
+
+
+def autoscale_llm(
+    arrivals_s: np.ndarray,
+    prompt_tokens: np.ndarray,
+    output_tokens: np.ndarray,
+    replica: Replica,
+    scaler: Scaler,
+    slo: LlmSlo,
+    *,
+    schedule: Sequence[Floor] = (),
+    initial: int | None = None,
+    duration_s: float | None = None,
+) -> Autoscaled:
+    """Simulate replicas that batch, iteration by iteration, while an autoscaler adds and removes them.
+
+    A request goes to the ready replica with the fewest requests when it comes, and stays there. A replica
+    taken away finishes what it holds. The scaler's metrics are vLLM's: `queue` requests waiting,
+    `concurrency` waiting and running, `arrivals`, and `utilization` the share of the KV cache in use.
+
+    Parameters
+    ----------
+    prompt_tokens, output_tokens : ndarray
+        Whole numbers (n,), at least 1.
+    replica : Replica
+        Each of them.
+    slo : LlmSlo
+        A percentile of TTFT, TPOT or the end-to-end time.
+    schedule, initial, duration_s
+        As for `autoscale`.
+
+    Raises
+    ------
+    BadInput
+        If a number is out of range, the promise is a mean or on single inter-token times, or `utilization`
+        is asked of a replica whose KV cache has no size.
+    """
+    from mm1_planner.autoscaling.batching import BatchingPool
+    from mm1_planner.llm.simulation import checked
+
+    if slo.what == "itl":
+        raise BadInput(f"{slo}: an autoscaler is judged request by request; promise tpot, the mean of each")
+    if scaler.metric == "utilization" and replica.kv_tokens >= _ENDLESS:
+        raise BadInput("utilization is the share of the KV cache in use: give its size, kv_tokens")
+    given = checked(arrivals_s, prompt_tokens, output_tokens) if arrivals_s.size else _no_requests()
+    return _autoscaled(BatchingPool(*given, replica), scaler, slo, schedule, initial, duration_s)
+
+
+def _no_requests() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64)
+
+
+def _autoscaled(
+    pool: Pool,
+    scaler: Scaler,
+    slo: Slo | LlmSlo,
+    schedule: Sequence[Floor],
+    initial: int | None,
+    duration_s: float | None,
+) -> Autoscaled:
     if slo.level is None:
         raise BadInput(f"{slo}: an autoscaler is judged by a percentile, such as p99_wait<0.5")
-    if arrivals_s.size == 0 and duration_s is None:
+    if pool.arrivals_s.size == 0 and duration_s is None:
         raise BadInput("no request to serve: give the duration of an idle time")
-    end = positive("duration", float(arrivals_s[-1]) if duration_s is None else duration_s) + 1e-9
+    end = positive("duration", float(pool.arrivals_s[-1]) if duration_s is None else duration_s) + 1e-9
     if end / scaler.sync_s > _MOST_DECISIONS:
         raise BadInput(f"{end / scaler.sync_s:.3g} decisions; at most {_MOST_DECISIONS}: raise the sync time")
-    from mm1_planner.autoscaling.engine import Pool
-
-    pool = Pool(arrivals_s, services_s, whole("slots", slots, largest=100_000))
     first = max(
         scaler.least if initial is None else whole("initial", initial, least=0), _floor(schedule, 0.0)
     )
     pool.add(first, 0.0)
     steps = _run(pool, scaler, schedule, end)
-    return _measure(pool, slo, steps, end, scaler)
+    return _measure(pool, slo, slo.level, steps, end, scaler)
 
 
 def _run(pool: Pool, scaler: Scaler, schedule: Sequence[Floor], end_s: float) -> list[Step]:
     controller, steps = Controller(scaler), []
     read_at, total = -math.inf, 0.0
-    history: list[tuple[float, int]] = []
+    history: list[tuple[float, float]] = []
     for number in range(math.floor(end_s / scaler.sync_s) + 1):
         now = number * scaler.sync_s
         pool.advance(now)
@@ -178,7 +261,7 @@ def _run(pool: Pool, scaler: Scaler, schedule: Sequence[Floor], end_s: float) ->
     return steps
 
 
-def _metric(pool: Pool, scaler: Scaler, now: float, history: list[tuple[float, int]]) -> float:
+def _metric(pool: Pool, scaler: Scaler, now: float, history: list[tuple[float, float]]) -> float:
     """The metric in sum over the replicas."""
     if scaler.metric == "queue":
         return float(pool.waiting(now))
@@ -188,24 +271,25 @@ def _metric(pool: Pool, scaler: Scaler, now: float, history: list[tuple[float, i
         since = max(0.0, now - scaler.rate_window_s)
         low, high = np.searchsorted(pool.arrivals_s, [since, now], side="right")
         return float(high - low) / scaler.rate_window_s if now > 0 else 0.0
-    history.append((now, pool.running(now)))
+    if not pool.smooth:
+        return pool.usage(now)
+    history.append((now, pool.usage(now)))
     while history[0][0] < now - scaler.rate_window_s:
         history.pop(0)
-    return sum(busy for _, busy in history) / len(history) / pool.slots
+    return sum(busy for _, busy in history) / len(history)
 
 
 def _floor(schedule: Sequence[Floor], now: float) -> int:
     return next((entry.replicas for entry in reversed(schedule) if entry.start_s <= now), 0)
 
 
-def _measure(pool: Pool, slo: Slo, steps: list[Step], end: float, scaler: Scaler) -> Autoscaled:
-    assert slo.level is not None
-    longest = float(pool.services_s.max()) if pool.services_s.size else 0.0
-    pool.advance(end + max(scaler.startup_s, slo.limit_s) + _DRAIN * longest)
-    ends = pool.starts_s + pool.services_s
-    times = (ends if slo.includes_service else pool.starts_s) - pool.arrivals_s
+def _measure(
+    pool: Pool, slo: Slo | LlmSlo, level: float, steps: list[Step], end: float, scaler: Scaler
+) -> Autoscaled:
+    pool.advance(end + max(scaler.startup_s, slo.limit_s) + _DRAIN * pool.longest_s)
+    times = pool.times_s(slo)
     kept = float((times < slo.limit_s).mean()) if times.size else 1.0
-    rank = max(0, math.ceil(slo.level * times.size - 1e-9) - 1)
+    rank = max(0, math.ceil(level * times.size - 1e-9) - 1)
     sizes = [step.replicas for step in steps]
     moves = [after - before for before, after in pairwise(sizes) if after != before]
     hours = _replica_seconds(pool, scaler, end) / 3600
@@ -213,7 +297,7 @@ def _measure(pool: Pool, slo: Slo, steps: list[Step], end: float, scaler: Scaler
         requests=times.size,
         unfinished=int(np.isinf(times).sum()),
         attainment=kept,
-        held=kept >= slo.level,
+        held=kept >= level,
         slo=str(slo),
         measured_s=float(np.partition(times, rank)[rank]) if times.size else 0.0,
         replica_hours=hours,

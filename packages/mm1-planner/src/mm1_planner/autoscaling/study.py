@@ -10,10 +10,15 @@ import numpy as np
 
 from mfi_command import BadInput
 from mm1_planner.autoscaling.laws import Behavior, Scaler
-from mm1_planner.autoscaling.schedule import fixing_schedule, rates_of, servers_for
-from mm1_planner.autoscaling.simulation import Autoscaled, Floor, autoscale
+from mm1_planner.autoscaling.schedule import fixing_schedule, rates_of
+from mm1_planner.autoscaling.simulation import Autoscaled, Floor
+from mm1_planner.autoscaling.traffic import BatchingTraffic, PlainTraffic, Traffic
 from mm1_planner.inputs import positive
+from mm1_planner.llm.iteration import Replica
+from mm1_planner.llm.planning import OUTPUTS, PROMPTS, draw_tokens
+from mm1_planner.llm.slo import LlmSlo, parse_llm_slo
 from mm1_planner.profiles import Profile, parse_profile
+from mm1_planner.replicas import is_replica, parse_replica
 from mm1_planner.search import fewest
 from mm1_planner.service import Service
 from mm1_planner.slo import Slo, parse_slo
@@ -33,7 +38,7 @@ class AutoscalingStudy:
     slo : str
         The promise.
     arrival_rate_per_s, mean_service_s : float
-        Means of the traffic.
+        Means of the traffic; a request alone, of replicas that batch.
     scaler : Scaler
         The law.
     fixed_replicas : int or None
@@ -96,12 +101,14 @@ def study_autoscaling(
     *,
     scaler: Scaler,
     service: Service | str | float,
-    slo: Slo | str,
+    slo: Slo | LlmSlo | str,
     profile: Profile | str | Path | None = None,
     trace: Trace | str | Path | None = None,
     arrivals: str = "poisson",
     time_column: str | None = None,
     slots: int = 1,
+    prompt_tokens: str | float | None = None,
+    output_tokens: str | float | None = None,
     window_s: float | None = None,
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
@@ -113,15 +120,18 @@ def study_autoscaling(
     scaler : Scaler
         The law, its start-up delay, its bounds.
     service : Service, str or float
-        As for `plan`: a law, or over a trace an expression of its columns.
-    slo : Slo or str
-        A percentile of wait or sojourn.
+        As for `plan`: a law, over a trace an expression of its columns, or `llm:alpha=12ms,...`, replicas
+        that batch.
+    slo : Slo, LlmSlo or str
+        A percentile of wait or sojourn; of replicas that batch, of ttft, tpot or e2e.
     profile, trace
         One of the two: a rate over time, or recorded arrivals.
     arrivals : str
         How they come around the profile, as for `parse_arrivals`.
     slots : int
-        Requests that a replica serves at a time.
+        Requests that a plain replica serves at a time.
+    prompt_tokens, output_tokens : str or float, optional
+        Laws of the lengths around a profile, for replicas that batch; a trace has its own.
     window_s : float, optional
         Length of the schedule's entries; a 48th of the time by default.
     seed : int
@@ -138,20 +148,27 @@ def study_autoscaling(
     """
     if (profile is None) == (trace is None):
         raise BadInput("expected a profile or a trace, one of the two")
-    goal = parse_slo(slo)
-    law: Service
-    if trace is not None:
+    course = None if profile is None else parse_profile(profile)
+    if course is None:
+        assert trace is not None
         recorded = trace if isinstance(trace, Trace) else read_trace(trace, time_column=time_column)
-        law, services = service_of_trace(service, recorded, seed=seed)
-        again, services_again, course = recorded, services, None
+        again = recorded
     else:
-        assert profile is not None
-        course = parse_profile(profile)
-        law = law_without_trace(service)
         recorded = course.draw(arrivals=arrivals, seed=seed)
         again = course.draw(arrivals=arrivals, seed=seed, replication=_OTHER_DRAW)
-        services = service_of_trace(law, recorded, seed=seed)[1]
-        services_again = service_of_trace(law, again, seed=seed + 1)[1]
+    if isinstance(service, str) and is_replica(service):
+        if slots != 1:
+            raise BadInput("slots are of plain servers; a replica that batches has max_batch")
+        promise = parse_llm_slo(slo)  # type: ignore[arg-type]
+        goal: Slo | LlmSlo = promise
+        lengths = (prompt_tokens, output_tokens)
+        fitted, tried = _batching(recorded, again, lengths, parse_replica(service), promise, course, seed)
+    else:
+        if prompt_tokens is not None or output_tokens is not None:
+            raise BadInput("prompt and output tokens go with a service llm:alpha=..., which batches")
+        plain = parse_slo(slo)  # type: ignore[arg-type]
+        goal = plain
+        fitted, tried = _plain(recorded, again, service, plain, course, slots, seed)
     window = positive("window", window_s if window_s is not None else recorded.duration_s / _WINDOWS)
     rates = (
         rates_of(recorded.arrivals_s, window)
@@ -162,41 +179,81 @@ def study_autoscaling(
         ]
     )
     # Traffic was there before the first window: a cold start would be charged to the law.
-    initial = min(max(scaler.least, servers_for(rates[0], law, goal, scaler.most)), scaler.most)
+    initial = min(max(scaler.least, fitted.needed(rates[0], scaler.most)), scaler.most)
     schedule, _ = fixing_schedule(
-        recorded.arrivals_s, services, law, scaler, goal,
-        rates_per_s=rates, window_s=window, slots=slots, initial=initial, on_progress=on_progress,
-    )  # fmt: skip
-    tried = (again.arrivals_s, services_again)
-    count, fixed = _fixed(*tried, scaler, goal, slots)
+        fitted, scaler, rates_per_s=rates, window_s=window, initial=initial, on_progress=on_progress
+    )
+    count, fixed = _fixed(tried, scaler, again.rate_per_s)
     return AutoscalingStudy(
         slo=str(goal),
         arrival_rate_per_s=again.rate_per_s,
-        mean_service_s=law.mean_s,
+        mean_service_s=tried.mean_service_s,
         scaler=scaler,
         fixed_replicas=count,
         fixed=fixed,
-        reactive=autoscale(*tried, scaler, goal, initial=initial, slots=slots),
-        scheduled=autoscale(*tried, scaler, goal, schedule=schedule, initial=initial, slots=slots),
+        reactive=tried.run(scaler, initial=initial),
+        scheduled=tried.run(scaler, schedule=schedule, initial=initial),
         schedule=schedule,
         foreseen=course is not None,
     )
 
 
-def _fixed(
-    arrivals_s: np.ndarray, services_s: np.ndarray, scaler: Scaler, slo: Slo, slots: int
-) -> tuple[int | None, Autoscaled | None]:
+def _plain(
+    recorded: Trace, again: Trace, service: Service | str | float, slo: Slo, course: Profile | None,
+    slots: int, seed: int,
+) -> tuple[Traffic, Traffic]:  # fmt: skip
+    """The traffic that the schedule is fitted on, and the one that it is tried on."""
+    if course is None:
+        law, services = service_of_trace(service, recorded, seed=seed)
+        same = PlainTraffic(recorded.arrivals_s, services, law, slo, slots)
+        return same, same
+    law = law_without_trace(service)
+    first, second = (
+        PlainTraffic(one.arrivals_s, service_of_trace(law, one, seed=draw)[1], law, slo, slots)
+        for one, draw in ((recorded, seed), (again, seed + 1))
+    )
+    return first, second
+
+
+def _batching(
+    recorded: Trace, again: Trace, lengths: tuple[str | float | None, str | float | None], replica: Replica,
+    slo: LlmSlo, course: Profile | None, seed: int,
+) -> tuple[Traffic, Traffic]:  # fmt: skip
+    """Likewise of requests with lengths: of the trace, or drawn."""
+    if course is None:
+        if lengths != (None, None):
+            raise BadInput("a trace has its own lengths: leave prompt and output tokens away")
+        same = BatchingTraffic(recorded.arrivals_s, *recorded.lengths(), replica, slo, seed)
+        return same, same
+    prompt, output = lengths
+    if prompt is None or output is None:
+        raise BadInput("no lengths: give prompt and output tokens, such as geometric:500 and geometric:150")
+    first, second = (
+        BatchingTraffic(
+            one.arrivals_s,
+            draw_tokens(prompt, one.arrivals_s.size, seed=draw, purpose=PROMPTS),
+            draw_tokens(output, one.arrivals_s.size, seed=draw, purpose=OUTPUTS),
+            replica,
+            slo,
+            seed,
+        )
+        for one, draw in ((recorded, seed), (again, seed + 1))
+    )
+    return first, second
+
+
+def _fixed(traffic: Traffic, scaler: Scaler, rate_per_s: float) -> tuple[int | None, Autoscaled | None]:
     """The fewest replicas that keep the promise without scaling, and how they do."""
     still = Behavior(select="disabled")
     runs: dict[int, Autoscaled] = {}
 
     def held(count: int) -> bool:
         one = Scaler(scaler.metric, scaler.target, least=count, most=count, up=still, down=still)
-        runs[count] = autoscale(arrivals_s, services_s, one, slo, initial=count, slots=slots)
+        runs[count] = traffic.run(one, initial=count)
         return runs[count].held
 
-    busy = float(services_s.sum()) / float(arrivals_s[-1]) / slots
-    found = fewest(held, low=1, guess=max(1, round(busy) + 1), most=scaler.most)
+    guess = max(1, traffic.needed(rate_per_s, scaler.most))
+    found = fewest(held, low=1, guess=guess, most=scaler.most)
     return found, None if found is None else runs[found]
 
 

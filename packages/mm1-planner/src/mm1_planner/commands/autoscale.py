@@ -17,13 +17,25 @@ from mm1_planner.commands.options import TimeColumn, app
         '--slo "p99_wait<0.5" --metric concurrency --target 0.7 --startup 100s',
         'mm1-planner autoscale --trace log.csv --service "0.05 + 0.02*Tokens" --slo "p95_wait<2" '
         "--scaler keda --metric queue --target 2 --max-replicas 80 --output autoscale.html",
+        'mm1-planner autoscale --profile "0s=5/s,10min=40/s,20min=5/s" --service llm:alpha=12ms,beta=100us,'
+        "delta=30us,max_batch=64 --prompt geometric:500 --output-tokens geometric:150 "
+        '--slo "p99_ttft<1" --metric concurrency --target 24 --startup 100s',
     ],
 )
 def autoscale(
     service: Annotated[
-        str, typer.Option(help="Seconds, a law such as exp:0.5, or an expression over the trace's columns.")
+        str,
+        typer.Option(
+            help="Seconds, a law such as exp:0.5, an expression over the trace's columns, "
+            "or llm:alpha=12ms,...: replicas that batch."
+        ),
     ],
-    slo: Annotated[str, typer.Option(help="Promise on a percentile: p99_wait<0.5, p95_sojourn<2.")],
+    slo: Annotated[
+        str,
+        typer.Option(
+            help="Promise on a percentile: p99_wait<0.5, p95_sojourn<2; with llm: p99_ttft<1, tpot, e2e."
+        ),
+    ],
     metric: Annotated[str, typer.Option(help="queue, concurrency, arrivals or utilization.")],
     target: Annotated[float, typer.Option(help="Of the metric, for one replica.")],
     profile: Annotated[
@@ -46,6 +58,10 @@ def autoscale(
         list[str] | None, typer.Option(help="KIND:VALUE:SECONDS, such as pods:4:15 or percent:100:15.")
     ] = None,
     down_policy: Annotated[list[str] | None, typer.Option(help="Likewise downwards.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="With llm: prompt tokens: 512, geometric:MEAN or lognormal:MEAN:CV.")
+    ] = None,
+    output_tokens: Annotated[str | None, typer.Option(help="With llm: generated tokens, likewise.")] = None,
     slots: Annotated[int, typer.Option(help="Requests that a replica serves at a time.")] = 1,
     window: Annotated[str | None, typer.Option(help="Length of the schedule's entries.")] = None,
     seed: Seed = 0,
@@ -88,6 +104,8 @@ def autoscale(
             arrivals=arrivals,
             time_column=time_column,
             slots=slots,
+            prompt_tokens=prompt,
+            output_tokens=output_tokens,
             window_s=None if window is None else parse_seconds("window", window),
             seed=seed,
             on_progress=tick,

@@ -13,6 +13,8 @@ from mm1_planner.autoscaling.laws import Behavior, Policy, Scaler
 from mm1_planner.autoscaling.simulation import Floor
 from mm1_planner.export.rules import rate_held
 
+_PROMISED = ("wait", "sojourn", "ttft", "tpot", "e2e")
+
 
 @dataclass(frozen=True)
 class Saved:
@@ -62,12 +64,12 @@ def read_answer(path: str | Path) -> Saved:
 
 def _saved(answer: Mapping[str, Any], name: str) -> Saved:
     if "scaler" in answer:
-        from mm1_planner.slo import parse_slo
+        from mm1_planner.slo import read_promise
 
-        slo = parse_slo(answer["slo"])
+        metric, limit_s = read_promise(answer["slo"], _PROMISED, "p99_wait<0.5")
         schedule = tuple(Floor(float(e["start_s"]), int(e["replicas"])) for e in answer["schedule"])
         kept = schedule if not answer["reactive"]["held"] else ()
-        return Saved(_scaler(answer["scaler"]), kept, ((slo.metric, slo.limit_s),))
+        return Saved(_scaler(answer["scaler"]), kept, ((metric, limit_s),))
     if answer.get("feasible") is False:
         raise BadInput(f"the plan of {name} is infeasible: there is nothing to export")
     if "replicas" in answer:

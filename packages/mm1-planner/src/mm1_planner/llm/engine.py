@@ -13,15 +13,24 @@ BINS_PER_OCTAVE = 256
 """Bins of the inter-token times: 2^(1/256) wide, 0.27 %."""
 
 _LEAST_OCTAVE, _OCTAVES = -24, 44
+_NOTHING = np.zeros(2)
 _interpolate = compiled(interpolate)
 
 
+HEAD, TAIL, OUTSTANDING, BATCH, SCHEDULED, USED = range(6)
+"""Of each server: its queue, requests not finished, running, scheduled, tokens held."""
+
+_FOLLOWING = 2
+
+
 @compiled
-def run(
+def advance(
+    since: float,
+    until: float,
     arrivals: np.ndarray,
     prompts: np.ndarray,
     outputs: np.ndarray,
-    servers: int,
+    taking: np.ndarray,
     routing: int,
     draws: np.ndarray,
     coefficients: np.ndarray,
@@ -36,41 +45,49 @@ def run(
     lasts: np.ndarray,
     histogram: np.ndarray,
     totals: np.ndarray,
-) -> None:
-    """Fill the times of first and last tokens, the histogram of inter-token times, and the totals.
+    requests: np.ndarray,
+    known: np.ndarray,
+    running: np.ndarray,
+    chunks: np.ndarray,
+    ends: np.ndarray,
+    rested: np.ndarray,
+    coming: int,
+) -> int:
+    """Everything that happens from `since` on and before `until`; the next request to come.
 
-    `totals`: iterations, busy seconds, decoding sequences times seconds, preemptions, the sum of the
-    inter-token times, their number, stored tokens times seconds.
+    Fills the times of first and last tokens, the histogram of inter-token times, and the totals: iterations,
+    busy seconds, decoding sequences times seconds, preemptions, the sum of the inter-token times, their
+    number, stored tokens times seconds. `taking` are the servers that new requests go to; where none does,
+    requests wait outside. `rested` is when a server last had nothing left to do.
     """
-    count = arrivals.size
+    count, servers = arrivals.size, ends.size
     max_batch, budget_tokens, kv_tokens = limits[0], limits[1], limits[2]
-    stored = np.zeros(count, np.int64)
-    generated = np.zeros(count, np.int64)
-    following = np.full(count, -1, np.int64)  # the next in the same queue
-    head = np.full(servers, -1, np.int64)
-    tail = np.full(servers, -1, np.int64)
-    outstanding = np.zeros(servers, np.int64)
-    running = np.empty((servers, max_batch), np.int64)
-    chunks = np.empty((servers, max_batch), np.int64)
-    batch = np.zeros(servers, np.int64)
-    scheduled = np.zeros(servers, np.int64)
-    used = np.zeros(servers, np.int64)
-    ends = np.full(servers, np.inf)
-    coming = 0
+    stored, generated, following = requests[0], requests[1], requests[2]
+    head, tail, outstanding = known[0], known[1], known[2]
+    batch, scheduled, used = known[3], known[4], known[5]
+    open_servers = 0
+    for index in range(servers):
+        if taking[index]:
+            open_servers += 1
     while True:
         server = int(np.argmin(ends)) if servers > 1 else 0
         while coming < count and prompts[coming] + outputs[coming] - 1 > kv_tokens:
             coming += 1  # can never fit: no times
-        if coming < count and arrivals[coming] <= ends[server]:
-            now = arrivals[coming]
-            if servers == 1:
-                server = 0
-            elif routing == 0:
+        if coming < count and open_servers > 0 and arrivals[coming] <= ends[server]:
+            now = max(arrivals[coming], since)  # it may have waited outside
+            if now >= until:
+                break
+            if routing == 0:
                 server = coming % servers
             elif routing == 1:
                 server = min(int(draws[coming] * servers), servers - 1)
             else:
-                server = int(np.argmin(outstanding))
+                server = -1
+                for index in range(servers):
+                    if taking[index] and (server < 0 or outstanding[index] < outstanding[server]):
+                        server = index
+            while not taking[server]:
+                server = (server + 1) % servers
             if head[server] < 0:
                 head[server] = coming
             else:
@@ -80,7 +97,7 @@ def run(
             coming += 1
             if ends[server] < np.inf:
                 continue
-        elif ends[server] < np.inf:
+        elif ends[server] < until:
             now = ends[server]
             kept = 0
             for position in range(batch[server]):
@@ -150,6 +167,7 @@ def run(
         scheduled[server] = position
         if position == 0:
             ends[server] = np.inf
+            rested[server] = now
             continue
         decodes = 0
         context = 0
@@ -171,11 +189,82 @@ def run(
         totals[1] += seconds
         totals[2] += seconds * decodes
         totals[6] += seconds * used[server]
+    return coming
 
 
-def empty_histogram() -> np.ndarray:
-    """Counts of inter-token times, none yet."""
-    return np.zeros(_OCTAVES * BINS_PER_OCTAVE, np.int64)
+class Fleet:
+    """Replicas that batch, between one call and the next.
+
+    Parameters
+    ----------
+    arrivals_s, prompts, outputs : ndarray
+        Requests (n,), sorted by time; float64 seconds, int64 tokens.
+    servers : int
+        Places for replicas, all of which take requests at first.
+    routing : int
+        0 round robin, 1 by `draws`, 2 fewest requests.
+    first_counted : int
+        The inter-token times of earlier requests are left out of the histogram.
+    """
+
+    def __init__(
+        self,
+        arrivals_s: np.ndarray,
+        prompts: np.ndarray,
+        outputs: np.ndarray,
+        replica: Replica,
+        servers: int,
+        *,
+        routing: int = 2,
+        draws: np.ndarray = _NOTHING,
+        first_counted: int = 0,
+    ) -> None:
+        self.arrivals_s, self.prompts, self.outputs, self.replica = arrivals_s, prompts, outputs, replica
+        self.firsts_s = np.full(arrivals_s.size, np.nan)
+        self.lasts_s = np.full(arrivals_s.size, np.nan)
+        self.histogram = np.zeros(_OCTAVES * BINS_PER_OCTAVE, np.int64)
+        self.totals = np.zeros(7)
+        self.taking = np.ones(servers, np.bool_)
+        self.known = np.zeros((6, servers), np.int64)
+        self.known[:2] = -1
+        self.rested_s = np.zeros(servers)
+        self.coming = 0
+        self._now_s = -math.inf
+        self._routing, self._draws, self._first_counted = routing, draws, first_counted
+        self._requests = np.zeros((3, arrivals_s.size), np.int64)
+        self._requests[_FOLLOWING] = -1
+        self._running = np.empty((servers, replica.max_batch), np.int64)
+        self._chunks = np.empty((servers, replica.max_batch), np.int64)
+        self._ends_s = np.full(servers, np.inf)
+        self._axes = replica.table or (_NOTHING, _NOTHING, _NOTHING, np.zeros((2, 2, 2)))
+
+    def advance(self, until_s: float) -> None:
+        """Run every replica up to a time; what happens at that very time is left for the next call."""
+        coefficients, limits = limits_of(self.replica)
+        self.coming = advance(
+            self._now_s, until_s, self.arrivals_s, self.prompts, self.outputs, self.taking, self._routing,
+            self._draws, coefficients, limits, self.replica.table is not None, *self._axes, self._first_counted,
+            self.firsts_s, self.lasts_s, self.histogram, self.totals, self._requests, self.known,
+            self._running, self._chunks, self._ends_s, self.rested_s, self.coming,
+        )  # fmt: skip
+        self._now_s = until_s
+
+    @property
+    def generated(self) -> np.ndarray:
+        """Tokens of each request so far."""
+        return np.asarray(self._requests[1])
+
+    def more(self, servers: int) -> None:
+        """Places for so many more replicas, none of which takes requests yet."""
+        self.taking = np.concatenate([self.taking, np.zeros(servers, np.bool_)])
+        fresh = np.zeros((6, servers), np.int64)
+        fresh[:2] = -1
+        self.known = np.ascontiguousarray(np.concatenate([self.known, fresh], axis=1))
+        self.rested_s = np.concatenate([self.rested_s, np.zeros(servers)])
+        places = np.empty((servers, self.replica.max_batch), np.int64)
+        self._running = np.concatenate([self._running, places])
+        self._chunks = np.concatenate([self._chunks, places])
+        self._ends_s = np.concatenate([self._ends_s, np.full(servers, np.inf)])
 
 
 def bin_middles_s() -> np.ndarray:

@@ -14,39 +14,15 @@ from mm1_planner.inputs import not_negative, positive, whole
 from mm1_planner.llm.closed_form import LlmAnswer, llm_answer
 from mm1_planner.llm.iteration import Replica
 from mm1_planner.llm.simulation import LlmSimulation, simulate_llm
-from mm1_planner.models.answer import LEVELS
+from mm1_planner.llm.slo import LlmSlo, parse_llm_slo
 from mm1_planner.search import fewest
-from mm1_planner.slo import read_promise
 from mm1_planner.streams import ARRIVALS, SERVICES, stream
 from mm1_planner.trace import Trace, read_trace
 
 _REQUESTS, _A_REPLICA, _MOST = 20_000, 2_000, 400_000
 _CLIFF = 10.0
-_PROMPTS, _OUTPUTS = SERVICES, SERVICES + 8
-
-
-@dataclass(frozen=True)
-class LlmSlo:
-    """A limit on the mean or a percentile of TTFT, ITL, TPOT or the end-to-end time, such as `p99_ttft_s`."""
-
-    metric: str
-    limit_s: float
-
-    def __str__(self) -> str:
-        return f"{self.metric.removesuffix('_s')}<{self.limit_s:g}"
-
-    def measured_s(self, run: LlmSimulation) -> float:
-        """The metric; infinite where more requests went unserved than the promise allows."""
-        level, what, _ = self.metric.split("_")
-        if what in ("ttft", "e2e"):
-            times = np.sort(np.where(np.isnan(getattr(run, f"{what}_s")), np.inf, getattr(run, f"{what}_s")))
-            if level == "mean":
-                return float(times.mean())
-            return float(times[max(0, math.ceil(LEVELS[level] * times.size - 1e-9) - 1)])
-        allowed = 0.0 if level == "mean" else 1 - LEVELS[level]
-        if run.unserved > allowed * run.requests:
-            return math.inf
-        return run.itl[self.metric] if what == "itl" else run.estimates[self.metric].value
+PROMPTS, OUTPUTS = SERVICES, SERVICES + 8
+"""Purposes of the streams that lengths are drawn from."""
 
 
 @dataclass(frozen=True)
@@ -122,25 +98,7 @@ class LlmPlan:
         }
 
 
-def parse_llm_slo(text: str | LlmSlo) -> LlmSlo:
-    """A promise from `mean|p50|p90|p95|p99|p99.9`, `_ttft|_itl|_tpot|_e2e`, `<`, seconds (or `500ms`).
-
-    Raises
-    ------
-    BadInput
-        If the text has another form.
-
-    Examples
-    --------
-    >>> parse_llm_slo("p99_ttft<500ms")
-    LlmSlo(metric='p99_ttft_s', limit_s=0.5)
-    """
-    if isinstance(text, LlmSlo):
-        return text
-    return LlmSlo(*read_promise(text, ("ttft", "itl", "tpot", "e2e"), "p99_ttft<0.5 or mean_itl<30ms"))
-
-
-def draw_tokens(text: str | float, count: int, *, seed: int = 0, purpose: int = _PROMPTS) -> np.ndarray:
+def draw_tokens(text: str | float, count: int, *, seed: int = 0, purpose: int = PROMPTS) -> np.ndarray:
     """Lengths from a law: a number (all equal), `geometric:MEAN`, `lognormal:MEAN:CV`; int64 (count,), >= 1.
 
     Raises
@@ -269,9 +227,9 @@ class _Work:
 
     def lengths(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         if isinstance(self.prompts, np.ndarray) and isinstance(self.outputs, np.ndarray):
-            rows = stream(self.seed, 0, 0, _PROMPTS).integers(0, self.prompts.size, count)
+            rows = stream(self.seed, 0, 0, PROMPTS).integers(0, self.prompts.size, count)
             return self.prompts[rows], self.outputs[rows % self.outputs.size]
-        sides = ((self.prompts, _PROMPTS), (self.outputs, _OUTPUTS))
+        sides = ((self.prompts, PROMPTS), (self.outputs, OUTPUTS))
         prompts, outputs = (
             stream(self.seed, 0, 0, purpose).choice(side, count)
             if isinstance(side, np.ndarray)

@@ -17,7 +17,6 @@ from mm1_planner.streams import ARRIVALS, stream
 
 ROUTINGS = ("round-robin", "random", "least-requests")
 _BATCHES = 20
-_NOTHING = np.zeros(2)
 
 
 @dataclass(frozen=True)
@@ -103,22 +102,21 @@ def simulate_llm(
     BadInput
         If the arrays do not match, are not sorted, or hold anything but whole tokens.
     """
-    from mm1_planner.llm.engine import empty_histogram, limits_of, run
+    from mm1_planner.llm.engine import Fleet
 
-    arrivals, prompts, outputs = _checked(arrivals_s, prompt_tokens, output_tokens)
+    arrivals, prompts, outputs = checked(arrivals_s, prompt_tokens, output_tokens)
     replicas, warmup = whole("replicas", replicas, largest=10_000), whole("warmup", warmup, least=0)
     if routing not in ROUTINGS:
         raise BadInput(f"routing is {routing!r}; expected one of {', '.join(ROUTINGS)}")
     if warmup >= arrivals.size:
         raise BadInput(f"warmup is {warmup}, but there are only {arrivals.size} requests")
-    coefficients, limits = limits_of(replica)
-    axes = replica.table or (_NOTHING, _NOTHING, _NOTHING, np.zeros((2, 2, 2)))
-    firsts, lasts = np.full(arrivals.size, np.nan), np.full(arrivals.size, np.nan)
-    histogram, totals = empty_histogram(), np.zeros(7)
-    draws = stream(seed, 0, 0, ARRIVALS).random(arrivals.size) if routing == "random" else _NOTHING
-    which = ROUTINGS.index(routing)
-    run(arrivals, prompts, outputs, replicas, which, draws, coefficients, limits, replica.table is not None,
-        *axes, warmup, firsts, lasts, histogram, totals)  # fmt: skip
+    draws = stream(seed, 0, 0, ARRIVALS).random(arrivals.size) if routing == "random" else np.zeros(2)
+    fleet = Fleet(
+        arrivals, prompts, outputs, replica, replicas,
+        routing=ROUTINGS.index(routing), draws=draws, first_counted=warmup,
+    )  # fmt: skip
+    fleet.advance(math.inf)
+    firsts, lasts, histogram, totals = fleet.firsts_s, fleet.lasts_s, fleet.histogram, fleet.totals
     span = float(np.nanmax(lasts) - arrivals[0]) if np.isfinite(lasts).any() else math.nan
     busy = float(totals[1])
     late = np.isnan(lasts[warmup:])
@@ -142,9 +140,16 @@ def simulate_llm(
     )
 
 
-def _checked(
+def checked(
     arrivals: np.ndarray, prompts: np.ndarray, outputs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sorted times and whole tokens, as the engine takes them.
+
+    Raises
+    ------
+    BadInput
+        If they are not.
+    """
     times = np.ascontiguousarray(arrivals, dtype=float)
     if (
         times.ndim != 1

@@ -1,0 +1,64 @@
+"""A promise on a batching server, such as p99_ttft<0.5."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from mm1_planner.llm.simulation import LlmSimulation
+from mm1_planner.models.answer import LEVELS
+from mm1_planner.slo import read_promise
+
+
+@dataclass(frozen=True)
+class LlmSlo:
+    """A limit on the mean or a percentile of TTFT, ITL, TPOT or the end-to-end time, such as `p99_ttft_s`."""
+
+    metric: str
+    limit_s: float
+
+    @property
+    def what(self) -> str:
+        """`ttft`, `itl`, `tpot` or `e2e`."""
+        return self.metric.split("_")[1]
+
+    @property
+    def level(self) -> float | None:
+        """The percentile as a fraction; None for a mean."""
+        return LEVELS.get(self.metric.partition("_")[0])
+
+    def __str__(self) -> str:
+        return f"{self.metric.removesuffix('_s')}<{self.limit_s:g}"
+
+    def measured_s(self, run: LlmSimulation) -> float:
+        """The metric; infinite where more requests went unserved than the promise allows."""
+        level, what, _ = self.metric.split("_")
+        if what in ("ttft", "e2e"):
+            times = np.sort(np.where(np.isnan(getattr(run, f"{what}_s")), np.inf, getattr(run, f"{what}_s")))
+            if level == "mean":
+                return float(times.mean())
+            return float(times[max(0, math.ceil(LEVELS[level] * times.size - 1e-9) - 1)])
+        allowed = 0.0 if level == "mean" else 1 - LEVELS[level]
+        if run.unserved > allowed * run.requests:
+            return math.inf
+        return run.itl[self.metric] if what == "itl" else run.estimates[self.metric].value
+
+
+def parse_llm_slo(text: str | LlmSlo) -> LlmSlo:
+    """A promise from `mean|p50|p90|p95|p99|p99.9`, `_ttft|_itl|_tpot|_e2e`, `<`, seconds (or `500ms`).
+
+    Raises
+    ------
+    BadInput
+        If the text has another form.
+
+    Examples
+    --------
+    >>> parse_llm_slo("p99_ttft<500ms")
+    LlmSlo(metric='p99_ttft_s', limit_s=0.5)
+    """
+    if isinstance(text, LlmSlo):
+        return text
+    return LlmSlo(*read_promise(text, ("ttft", "itl", "tpot", "e2e"), "p99_ttft<0.5 or mean_itl<30ms"))
