@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from svd_compress.allocation import Plan, stored
 from svd_compress.bench import Bench
@@ -13,10 +12,8 @@ from svd_compress.evaluation import Losses, Rise
 from svd_compress.folder import Factors, dense_bytes, own_tensors
 from svd_compress.lowrank import break_even_rank
 from svd_compress.results import CompressedLayer, Compression
+from svd_compress.sources import source_warnings
 from svd_compress.timing import Interval
-
-if TYPE_CHECKING:
-    from checkpoint_lens import Checkpoint
 
 # (shape, rank) to the measured speed-up.
 Speeds = Mapping[tuple[tuple[int, int], int], Interval]
@@ -117,22 +114,4 @@ def _nothing(bench: Bench, rise: Rise | None, budget: float | None) -> str:
     return (
         f"every layer is left dense: the gentlest plan tried raises the perplexity by {rise.rise:.3g} "
         f"({rise.low:.3g} to {rise.high:.3g}), and the budget is {budget:g}"
-    )
-
-
-def source_warnings(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """That a source is quantized already: its noise has a flat spectrum, which no rank removes."""
-    blocks = sorted(
-        {
-            info.dtype
-            for info in checkpoint.tensors.values()
-            if len(info.shape) == 2 and not info.dtype.startswith(("float", "bfloat"))
-        }
-    )
-    if not blocks:
-        return ()
-    return (
-        f"the source is quantized ({', '.join(blocks)}): its rounding noise is flat over the singular "
-        "values, so spectra fall less than those of the model it was made from; compress that one "
-        "where you have it",
     )

@@ -58,14 +58,18 @@ def spectrum(
     ] = "reference:in-domain",
 ) -> Report:
     """Singular values of each layer: decay, energy, and the break-even rank first."""
+    from checkpoint_lens import open_checkpoint
+    from svd_compress.sources import source_warnings
     from svd_compress.spectra import spectrum as compute
 
     if attention:
         from svd_compress.telling import attention_report
 
         return attention_report(model, text)
+    checkpoint = open_checkpoint(model)
+    warnings = source_warnings(checkpoint)
     with progress("spectra") as tick:
-        layers = compute(model, layer=layer, on_progress=tick)
+        layers = compute(checkpoint, layer=layer, on_progress=tick)
 
     def draw():  # type: ignore[no-untyped-def]  # a Figure, whose library is optional
         from svd_compress.figures import decay_figure
@@ -87,10 +91,11 @@ def spectrum(
         for item in layers
     ]
     return Report(
-        fields={"layers": [item.to_dict() for item in layers]},
+        fields={"layers": [item.to_dict() for item in layers], "warnings": list(warnings)},
         tables=[Table("Spectra", columns, rows)],
         notes=[
-            f"{above} of {len(layers)} layers need more than their break-even rank for 95 % of the energy."
+            f"{above} of {len(layers)} layers need more than their break-even rank for 95 % of the energy.",
+            *(warning[0].upper() + warning[1:] + "." for warning in warnings),
         ],
         draw=draw,
     )

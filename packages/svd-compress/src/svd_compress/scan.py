@@ -9,7 +9,6 @@ import numpy as np
 
 from mfi_command import BadInput
 from svd_compress.allocation import Layout
-from svd_compress.answers import source_warnings
 from svd_compress.bench import Bench, Progress
 from svd_compress.compression import OTHER_DOMAIN, measured, open_bench
 from svd_compress.latency import alignment, device_name
@@ -18,6 +17,7 @@ from svd_compress.lowrank import break_even_rank
 from svd_compress.matrices import Float64
 from svd_compress.pages import Scan
 from svd_compress.scanning import KEEPS, layer_lines, pareto, scan
+from svd_compress.sources import source_warnings
 from svd_compress.texts import other_text, two_texts
 
 
