@@ -153,7 +153,7 @@ def test_scan_writes_a_page_and_the_front_beside_it(tiny, texts, tmp_path):
         "--keep",
         "0.8,0.6",
     ]
-    options += ["--measure-layers", 3]
+    options += ["--measure-layers", 3, "--work", "work"]
     done = run("scan", tiny, *options, "--output", "page.html", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
@@ -171,8 +171,14 @@ def test_scan_writes_a_page_and_the_front_beside_it(tiny, texts, tmp_path):
         for other in answer["points"]:
             better = other["in_domain"]["after"] < own["in_domain"]["after"]
             assert not (better and other["model_bytes"] <= own["model_bytes"])
+    # What was measured is kept: dense and two plans on two texts, three layers on one.
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.*")}
+    assert len(list((tmp_path / "work" / "losses").iterdir())) == 3 * 2 + 3
+    again = run("scan", tiny, *options, "--json", cwd=tmp_path)
+    assert json.loads(again.stdout)["points"] == answer["points"]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.*")} == kept
     bad(run("scan", tiny, "--output", "page.pdf", cwd=tmp_path), ".html")
-    bad(run("scan", tiny, "--keep", "1.5", *options[:-4], cwd=tmp_path), "--keep")
+    bad(run("scan", tiny, "--keep", "1.5", *options[:-6], cwd=tmp_path), "--keep")
 
 
 def test_latency_prints_a_row_for_each_rank(tmp_path):
