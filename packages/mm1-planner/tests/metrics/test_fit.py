@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,57 @@ def test_the_simulated_server_is_found_again() -> None:
     assert found.value("beta_s") == pytest.approx(1e-4, rel=0.5)
     assert found.value("delta_s") == pytest.approx(3e-5, rel=0.25)
     assert found.r2 > 0.95
+
+
+GAMMA_S, CACHE = 4e-8, 500_000
+
+
+def with_context(made: list[Window], contexts: np.ndarray) -> list[Window]:
+    """The same windows where each decoding sequence has so many tokens of context, which cost time."""
+    changed = []
+    for window, context in zip(made, contexts, strict=True):
+        tokens = window.decoding * context
+        itl = window.mean("itl") + GAMMA_S * tokens
+        counts = window.counts | {"itl_count": window.counts["itl_sum_s"] / itl}
+        # The prompts of an iteration stay what they were.
+        counts["prompt_tokens"] = window.prompt_tokens_per_s * window.mean("itl") / itl * window.seconds
+        changed.append(replace(window, counts=counts, kv_usage=tokens / CACHE, cache_tokens=CACHE))
+    return changed
+
+
+def test_the_cost_of_the_context_is_told_apart_where_contexts_vary() -> None:
+    planted, held = PLANTED | {"gamma_s": GAMMA_S}, dict.fromkeys(("gamma_s", *PLANTED), 0)
+    for seed in range(40):
+        contexts = np.random.default_rng(seed).uniform(300, 4000, 40)
+        found = fit_windows(with_context(windows(40, seed=seed), contexts))
+        assert len(found.coefficients) == 4
+        for each in found.coefficients:
+            held[each.name] += each.low <= planted[each.name] <= each.high
+    assert min(held.values()) >= 32  # 95 % of 40 is 38; fewer than 32 once in some thousand times
+    assert found.warnings == ()
+
+
+def test_where_contexts_are_alike_gamma_is_in_beta_and_it_is_said() -> None:
+    made = with_context(windows(40), np.full(40, 2000.0))
+    found = fit_windows(made)
+    assert found.value("gamma_s") == 0
+    assert found.value("beta_s") == pytest.approx(PLANTED["beta_s"] + 2000 * GAMMA_S, rel=0.2)
+    assert any("gamma_s cannot be told apart" in each for each in found.warnings)
+    unknown = fit_windows([replace(each, cache_tokens=math.nan) for each in made])
+    assert unknown.value("gamma_s") == 0
+    varied = with_context(windows(40), np.random.default_rng(0).uniform(300, 4000, 40))
+    given = fit_windows([replace(each, cache_tokens=math.nan) for each in varied], cache_tokens=CACHE)
+    assert given.value("gamma_s") == pytest.approx(GAMMA_S, rel=0.3)
+
+
+def test_prompts_in_proportion_to_decodes_are_not_told_apart() -> None:
+    made = []
+    for window in windows(30):
+        counts = window.counts | {"prompt_tokens": window.counts["itl_count"] * 3.0}
+        made.append(replace(window, counts=counts))
+    found = fit_windows(made)
+    assert found.value("delta_s") == 0
+    assert any("delta_s cannot be told apart" in each for each in found.warnings)
 
 
 def test_a_poor_fit_says_so() -> None:

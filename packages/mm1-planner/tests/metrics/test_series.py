@@ -136,3 +136,14 @@ def test_one_scrape_tells_nothing(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="at least two"):
         read_scrapes([file], 30)
     assert len(read_scrapes([file, file], 30)) == 2
+
+
+def test_the_size_of_the_cache_is_read_from_its_labels() -> None:
+    info = 'vllm:cache_config_info{block_size="16",engine="0",num_gpu_blocks="1000"} 1.0\n'
+    first, second = (parse_scrape(V1_11 + info, time_s) for time_s in (0.0, 30.0))
+    (window,) = windows_of([first, second])
+    assert (window.kv_usage, window.cache_tokens) == (0.25, 16_000)
+    # Two sizes that no label tells apart, and one that is not known yet, are none.
+    for other in (info + info.replace("1000", "2000"), info.replace("1000", "None")):
+        later = parse_scrape(V1_11 + other, 30.0)
+        assert math.isnan(windows_of([first, later])[0].cache_tokens)

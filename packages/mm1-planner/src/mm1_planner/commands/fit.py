@@ -28,9 +28,12 @@ def fit(
     duration: Annotated[str, typer.Option(help="How far back to look in it.")] = "1h",
     step: Annotated[str, typer.Option(help="Shortest window; shorter ones are joined.")] = "15s",
     selector: Annotated[str, typer.Option(help='Labels: model_name="llama".')] = "",
+    kv_tokens: Annotated[
+        int | None, typer.Option(help="Tokens that a replica's KV cache holds, if vLLM does not tell.")
+    ] = None,
 ) -> Report:
     """The traffic and the iteration time of a running vLLM, from its metrics, ready for the llm command."""
-    from mm1_planner.inputs import parse_seconds
+    from mm1_planner.inputs import parse_seconds, whole
     from mm1_planner.metrics.fit import fit_windows
     from mm1_planner.metrics.series import era_of, windows_of
     from mm1_planner.metrics.sources import query_prometheus, read_scrapes
@@ -47,7 +50,8 @@ def fit(
         )
     else:
         snapshots = read_scrapes(scrapes or [], parse_seconds("every", every))
-    found = fit_windows(windows_of(snapshots, least_s=least_s), era=era_of(snapshots))
+    cache = None if kv_tokens is None else float(whole("kv_tokens", kv_tokens, least=2, largest=10**12))
+    found = fit_windows(windows_of(snapshots, least_s=least_s), era=era_of(snapshots), cache_tokens=cache)
     traffic = [
         ["requests/s", found.arrival_rate_per_s],
         ["prompt tokens", found.mean_prompt_tokens],

@@ -243,7 +243,8 @@ class Fleet:
         coefficients, limits = limits_of(self.replica)
         self.coming = advance(
             self._now_s, until_s, self.arrivals_s, self.prompts, self.outputs, self.taking, self._routing,
-            self._draws, coefficients, limits, self.replica.table is not None, *self._axes, self._first_counted,
+            self._draws, coefficients, limits, self.replica.table is not None, *self._axes,
+            self._first_counted,
             self.firsts_s, self.lasts_s, self.histogram, self.totals, self._requests, self.known,
             self._running, self._chunks, self._ends_s, self.rested_s, self.coming,
         )  # fmt: skip

@@ -13,6 +13,8 @@ from mm1_planner.metrics.series import Window
 _FEWEST = 8
 _POOR_R2, _POOR_ERROR = 0.9, 0.1
 _NARROW = 1.5
+_ALIKE = 0.98
+_SAME = 1e-9
 _IDLE = 0.5
 
 
@@ -46,8 +48,8 @@ class LiveFit:
     mean_ttft_s, mean_itl_s, mean_e2e_s, mean_wait_s : float
         Over all windows; NaN where not measured.
     coefficients : tuple of Coefficient
-        `alpha_s`, `beta_s`, `delta_s` of an iteration, as `Replica` takes them; empty where nothing can be
-        fitted.
+        `alpha_s`, `beta_s`, `gamma_s`, `delta_s` of an iteration, as `Replica` takes them; those that the
+        windows do not tell apart are left out and named; empty where nothing can be fitted.
     r2, relative_error : float
         Of the ITL by window: share of the variance explained; root mean square error over the mean.
     warnings : tuple of str
@@ -82,15 +84,18 @@ class LiveFit:
         return asdict(self)
 
 
-def fit_windows(windows: Sequence[Window], *, era: str = "unknown") -> LiveFit:
+def fit_windows(
+    windows: Sequence[Window], *, era: str = "unknown", cache_tokens: float | None = None
+) -> LiveFit:
     r"""Fit the iteration time to the time between tokens of many windows, and add up the traffic.
 
-    $$ \mathrm{ITL} = \alpha + \beta B + \delta P $$
+    $$ \mathrm{ITL} = \alpha + \beta B + \gamma C + \delta P $$
 
     with B sequences decoding, by Little's law the sum of all times between tokens over the window's length,
-    and P prompt tokens in an iteration, their rate times the ITL. Least squares with Student's intervals;
-    a coefficient that comes out negative is left out and named. The length of the context is not in the
-    metrics: what it costs is in beta.
+    C tokens in the KV cache, its usage times its size, and P prompt tokens in an iteration, their rate times
+    the ITL. Least squares with Student's intervals. A column that the others explain to 98 % cannot be told
+    apart from them and is left out, gamma before delta, and a coefficient that comes out negative likewise;
+    both are named.
 
     Parameters
     ----------
@@ -98,6 +103,9 @@ def fit_windows(windows: Sequence[Window], *, era: str = "unknown") -> LiveFit:
         Of any number of replicas that are alike.
     era : str
         Passed on.
+    cache_tokens : float, optional
+        Tokens that the KV cache of a replica holds; otherwise what vLLM tells of it (`cache_config_info`).
+        Without either gamma is not fitted: what the context costs is in beta.
 
     Notes
     -----
@@ -107,7 +115,7 @@ def fit_windows(windows: Sequence[Window], *, era: str = "unknown") -> LiveFit:
     """
     complete = [window for window in windows if _complete(window)]
     busy = [each for each in complete if each.decoding >= _IDLE and each.counts["itl_count"] > 0]
-    coefficients, r2, error, warnings = _fit(busy)
+    coefficients, r2, error, warnings = _fit(busy, cache_tokens)
     count, seconds = len({window.replica for window in windows}), sum(w.seconds for w in windows)
     resets = sum(window.resets for window in windows)
     return LiveFit(
@@ -156,7 +164,7 @@ def _arrivals(windows: Sequence[Window]) -> float:
 
 
 def _fit(
-    busy: Sequence[Window],
+    busy: Sequence[Window], cache_tokens: float | None
 ) -> tuple[tuple[Coefficient, ...], float, float, tuple[str, ...]]:
     if len(busy) < _FEWEST:
         return (), math.nan, math.nan, (
@@ -165,8 +173,21 @@ def _fit(
     itl = np.array([window.mean("itl") for window in busy])
     decoding = np.array([window.decoding for window in busy])
     prompts = np.array([window.prompt_tokens_per_s for window in busy]) * itl
+    cached = np.array(
+        [each.kv_usage * (each.cache_tokens if cache_tokens is None else cache_tokens) for each in busy]
+    )
     columns = {"alpha_s": np.ones(itl.size), "beta_s": decoding, "delta_s": prompts}
     warnings = []
+    if np.isfinite(cached).all():
+        columns["gamma_s"] = cached
+    elif np.isfinite(cached).any():
+        warnings.append("the KV cache is not known in every window: gamma is not fitted, its cost is in beta")
+    for name, where in (("gamma_s", "beta"), ("delta_s", "alpha and beta")):
+        if name in columns and _explained(columns, name) > _ALIKE:
+            warnings.append(
+                f"{name} cannot be told apart: its column follows from the others; its cost is in {where}"
+            )
+            del columns[name]
     if decoding.max() < _NARROW * decoding.min():
         warnings.append(
             f"the load hardly varies ({decoding.min():.3g} to {decoding.max():.3g} sequences): "
@@ -185,7 +206,7 @@ def _fit(
     reach = _student(itl.size - len(names)) * np.sqrt(np.diag(covariance))
     found = tuple(
         Coefficient(name, float(value), float(value - wide), float(value + wide))
-        for name, value, wide in zip(names, solution, reach, strict=True)
+        for name, value, wide in sorted(zip(names, solution, reach, strict=True))
     )
     variance = float(((itl - itl.mean()) ** 2).sum())
     r2 = 1 - float(residual @ residual) / variance if variance > 0 else math.nan
@@ -198,6 +219,17 @@ def _fit(
     if wide:
         warnings.append(f"{', '.join(wide)} is known to worse than 100 %")
     return found, r2, error, tuple(warnings)
+
+
+def _explained(columns: dict[str, np.ndarray], name: str) -> float:
+    """Share of a column's variance that the others explain; 1 of a column that does not vary."""
+    target = columns[name]
+    variance = float(((target - target.mean()) ** 2).sum())
+    if variance <= (_SAME * float(np.abs(target).max())) ** 2 * target.size:
+        return 1.0
+    others = np.column_stack([column for other, column in columns.items() if other != name])
+    residual = _least_squares(others, target)[2]
+    return 1 - float(residual @ residual) / variance
 
 
 def _least_squares(matrix: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

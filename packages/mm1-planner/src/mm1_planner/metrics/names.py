@@ -31,7 +31,10 @@ _OURS = {
     name.replace(":", "_"): (ours, age) for ours, names in _ALL.items() for age, name in enumerate(names)
 }
 
-VLLM_NAMES = tuple(name for names in _ALL.values() for name in names)
+CACHE = "vllm:cache_config_info"
+"""Its labels hold the size of the KV cache: `num_gpu_blocks` blocks of `block_size` tokens."""
+
+VLLM_NAMES = (*(name for names in _ALL.values() for name in names), CACHE)
 """Every name that is asked of a Prometheus server."""
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from mm1_planner.metrics.names import COUNTERS, era, ours
+from mm1_planner.metrics.names import CACHE, COUNTERS, era, ours
 
 # Labels that divide one replica's metric, rather than tell replicas apart.
 _WITHIN = {"le", "finished_reason", "__name__", "quantile"}
@@ -27,16 +27,24 @@ class Snapshot:
         counter resets for itself.
     names : set of str
         As vLLM wrote them.
+    caches : list of (labels, tokens)
+        Sizes of KV caches, each with the labels of what holds it.
     """
 
     time_s: float
     values: dict[tuple[Labels, str, Labels], float] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
+    caches: list[tuple[dict[str, str], int]] = field(default_factory=list)
     _ages: dict[tuple[Labels, str, Labels], int] = field(default_factory=dict)
 
     def add(self, name: str, labels: dict[str, str], value: float) -> None:
         """Keep a sample if it is one of ours; of an old and a new name side by side the new one counts."""
         self.names.add(name)
+        if name.replace(":", "_") == CACHE.replace(":", "_"):
+            sizes = labels.get("num_gpu_blocks", ""), labels.get("block_size", "")
+            if all(size.isdecimal() for size in sizes):
+                self.caches.append((labels, int(sizes[0]) * int(sizes[1])))
+            return
         known = ours(name)
         if known is None:
             return
@@ -45,6 +53,16 @@ class Snapshot:
         key = (replica, known[0], within)
         if key not in self.values or known[1] <= self._ages[key]:
             self.values[key], self._ages[key] = value, known[1]
+
+    def cache_tokens(self, replica: Labels) -> float:
+        """What a replica's KV cache holds: of the one that shares its labels; NaN if that is not one size."""
+        mine = dict(replica)
+        sizes = {
+            size
+            for labels, size in self.caches
+            if all(mine[name] == text for name, text in labels.items() if name in mine)
+        }
+        return float(sizes.pop()) if len(sizes) == 1 else math.nan
 
     @property
     def replicas(self) -> list[Labels]:
@@ -68,6 +86,10 @@ class Window:
         Requests at the end; NaN if unknown.
     resets : int
         Counters that began anew within the window.
+    kv_usage : float
+        Share of the KV cache in use, mean of both ends; NaN if unknown.
+    cache_tokens : float
+        Tokens that the cache holds; NaN if unknown.
     """
 
     replica: Labels
@@ -76,6 +98,8 @@ class Window:
     waiting: float
     running: float
     resets: int
+    kv_usage: float = math.nan
+    cache_tokens: float = math.nan
 
     def mean(self, what: str) -> float:
         """Mean of `itl`, `ttft`, `e2e` or `wait` over the window, seconds; NaN where nothing was measured."""
@@ -137,4 +161,14 @@ def _window(before: Snapshot, after: Snapshot, replica: Labels, seconds: float) 
             continue
         resets += value < start
         counts[name] = counts.get(name, 0.0) + (value if value < start else value - start)
-    return Window(replica, seconds, counts, gauges["waiting"], gauges["running"], resets)
+    usage = [snapshot.values.get((replica, "kv_usage", ()), math.nan) for snapshot in (before, after)]
+    return Window(
+        replica,
+        seconds,
+        counts,
+        gauges["waiting"],
+        gauges["running"],
+        resets,
+        sum(usage) / 2,
+        after.cache_tokens(replica),
+    )
