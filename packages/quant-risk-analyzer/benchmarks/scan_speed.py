@@ -1,18 +1,20 @@
-"""Time and memory of `scan` on a checkpoint with the shapes of OPT-1.3B, and of full spectra beside it.
+"""Time and memory of `scan` on a whole checkpoint with random weights, made by transformers on no device.
 
-Run: taskset -c 0,1 python scan_speed.py OUTPUT.json [FOLDER]     (CPU; two cores)
+Run: python scan_speed.py OUTPUT.json [--kind opt-1.3b] [--folder FOLDER]       (CPU; OMP_NUM_THREADS=2)
 
-The weights are random numbers in bfloat16: speed does not depend on them. `full_spectra` is what
-weightwatcher needs of each layer, its singular values by LAPACK; they are timed by turns with `scan`, on the
-layers of one block.
+Names and shapes are those of transformers' own model, built without memory; the numbers are drawn shard by
+shard in bfloat16 (speed does not depend on them), so that nothing holds the model. `vocabulary-256k` is one
+block with a head of 256,000 rows of its own. A temporary folder is deleted at the end, FOLDER is kept and
+used again.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import math
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,37 +27,71 @@ import numpy as np
 
 from quant_risk_analyzer.weights.scan import scan
 
-HIDDEN, INNER, BLOCKS, VOCABULARY = 2048, 8192, 24, 50272
-SHAPES = {
-    **{f"self_attn.{name}_proj": (HIDDEN, HIDDEN) for name in ("q", "k", "v", "out")},
-    "fc1": (INNER, HIDDEN),
-    "fc2": (HIDDEN, INNER),
+CONFIGS = {
+    "opt-1.3b": {
+        "model_type": "opt",
+        "hidden_size": 2048,
+        "word_embed_proj_dim": 2048,
+        "ffn_dim": 8192,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 32,
+        "vocab_size": 50272,
+        "max_position_embeddings": 2048,
+    },
+    "vocabulary-256k": {
+        "model_type": "llama",
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 16,
+        "vocab_size": 256_000,
+        "tie_word_embeddings": False,
+    },
 }
+SHARD = 2**28  # bytes: a shard is written once it is larger
 
 
-def write(folder: Path) -> None:
-    """One safetensors file for each block, with an index; numpy's writer has no bfloat16, so by hand."""
-    generator, where = np.random.default_rng(0), {}
-    for block in range(BLOCKS):
-        tensors = {f"model.decoder.layers.{block}.{name}.weight": shape for name, shape in SHAPES.items()}
-        if block == 0:
-            tensors["model.decoder.embed_tokens.weight"] = (VOCABULARY, HIDDEN)
-        header, offset = {}, 0
-        for name, shape in tensors.items():
-            size = 2 * shape[0] * shape[1]
-            header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [offset, offset + size]}
-            offset += size
-        text = json.dumps(header).encode()
-        text += b" " * (-len(text) % 8)
-        file = folder / f"model-{block:02d}.safetensors"
-        with file.open("wb") as out:
-            out.write(len(text).to_bytes(8, "little") + text)
-            for shape in tensors.values():
-                values = generator.standard_normal(shape, np.float32) * np.float32(0.02)
+def write(config: dict[str, object], folder: Path) -> None:
+    """Shards with an index; numpy's writer has no bfloat16, so by hand."""
+    import torch
+    import transformers
+
+    known = transformers.AutoConfig.for_model(**config)
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(known)
+    tied = {"lm_head.weight"} if known.tie_word_embeddings else set()
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items() if name not in tied}
+    generator, where, shard = np.random.default_rng(0), {}, {}
+    for name, shape in shapes.items():
+        shard[name] = shape
+        if name == list(shapes)[-1] or sum(2 * math.prod(each) for each in shard.values()) > SHARD:
+            file = folder / f"model-{len(set(where.values())):02d}.safetensors"
+            _write_shard(file, shard, generator)
+            where |= dict.fromkeys(shard, file.name)
+            shard = {}
+    size = sum(2 * math.prod(each) for each in shapes.values())
+    index = {"metadata": {"total_size": size}, "weight_map": where}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    known.save_pretrained(folder)
+
+
+def _write_shard(file: Path, shapes: dict[str, tuple[int, ...]], generator: np.random.Generator) -> None:
+    header, offset = {}, 0
+    for name, shape in shapes.items():
+        size = 2 * math.prod(shape)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with file.open("wb") as out:
+        out.write(len(text).to_bytes(8, "little") + text)
+        for shape in shapes.values():
+            # Drawn by rows: a head of 256,000 of them is a gigabyte in float32.
+            rows = shape[0] if len(shape) > 1 else 1
+            for start in range(0, rows, 8192):
+                part = (min(8192, rows - start), *shape[1:]) if len(shape) > 1 else shape
+                values = generator.standard_normal(part, np.float32) * np.float32(0.02)
                 out.write(values.astype(ml_dtypes.bfloat16).tobytes())
-        where |= dict.fromkeys(tensors, file.name)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
-    (folder / "config.json").write_text(json.dumps({"model_type": "opt", "tie_word_embeddings": True}))
 
 
 def timed(compute):
@@ -75,49 +111,55 @@ def peak_of_fresh_process(folder: Path) -> float:
     return int(found.stdout) / 1024
 
 
-def spectra(folder: Path, block: int) -> None:
-    from checkpoint_lens import open_checkpoint
+def measured(folder: Path) -> dict[str, object]:
+    """By processes, then in one, whose memory is that of a fresh process."""
+    from checkpoint_lens import open_checkpoint, weight_matrices
 
-    checkpoint = open_checkpoint(folder)
-    for name in SHAPES:
-        W = checkpoint[f"model.decoder.layers.{block}.{name}.weight"].astype(np.float32)
-        np.linalg.svd(W, compute_uv=False)
+    gigabytes = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 1e9
+    cores = len(os.sched_getaffinity(0))
+    report, seconds = timed(lambda: scan(folder, executor="processes", workers=cores))
+    serial, serial_seconds = timed(lambda: scan(folder))
+    assert report == serial
+    shapes = open_checkpoint(folder).tensors
+    read = {each.tensor for each in weight_matrices(open_checkpoint(folder)).matrices}
+    largest = max(math.prod(shapes[name].shape) for name in read)
+    return {
+        "gigabytes": gigabytes,
+        "cores": cores,
+        "account": report.account,
+        "adds_up": report.rated + sum(report.left_out.values()) == report.parameters,
+        "parameters_in_shapes": sum(math.prod(info.shape) for info in shapes.values()),
+        "processes_s": seconds,
+        "processes_s_per_gb": seconds / gigabytes,
+        "serial_s": serial_seconds,
+        "serial_s_per_gb": serial_seconds / gigabytes,
+        "peak_mib": peak_of_fresh_process(folder),
+        "promised_mib": 3 * largest * 4 / 2**20 + 300,
+    }
 
 
 def main() -> None:
-    target = Path(sys.argv[1])
+    """Parse, write the checkpoint, measure."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--kind", choices=list(CONFIGS), default="opt-1.3b")
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(temporary)
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "config.json").exists():
-            write(folder)
-        gigabytes = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 1e9
-        cores = len(os.sched_getaffinity(0))
-        report, seconds = timed(lambda: scan(folder, executor="processes", workers=cores))
-        serial, serial_seconds = timed(lambda: scan(folder))
-        assert report == serial
-        answer = {
+            write(CONFIGS[options.kind], folder)
+        known = json.loads(options.output.read_text()) if options.output.exists() else {}
+        known[options.kind] = {
             "date": str(date.today()),
-            "device": platform.processor() or platform.machine(),
-            "cores": cores,
-            "gigabytes": gigabytes,
-            "account": report.account,
-            "processes_s": seconds,
-            "processes_s_per_gb": seconds / gigabytes,
-            "serial_s": serial_seconds,
-            "serial_s_per_gb": serial_seconds / gigabytes,
-            "peak_mib": peak_of_fresh_process(folder),
-            "promised_mib": 3 * HIDDEN * INNER * 4 / 2**20 + 300,
+            "device": f"CPU, {platform.machine()}",
+            "command": f"scan_speed.py --kind {options.kind}",
+            "load_before": os.getloadavg()[0],
+            **measured(folder),
         }
-        target.write_text(json.dumps(answer, indent=1))
-        rounds = []
-        for block in (1, 2, 3):
-            _, ours = timed(lambda b=block: scan(folder, layers=f"*.layers.{b}.*"))
-            _, theirs = timed(lambda b=block: spectra(folder, b))
-            rounds.append({"scan_s": ours, "full_spectra_s": theirs, "ratio": theirs / ours})
-            answer["by_turns_one_block"] = rounds
-            target.write_text(json.dumps(answer, indent=1))
-        print(json.dumps(answer, indent=1))
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MiB in all")
+    options.output.write_text(json.dumps(known, indent=1) + "\n")
+    print(json.dumps(known[options.kind], indent=1))
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def rate_weights(
     thresholds: Thresholds | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> RiskReport:
-    """Rate every linear layer of a checkpoint from its weight alone.
+    """Rate every linear layer of a checkpoint from its weight alone, experts in stacks among them.
 
     Parameters
     ----------
@@ -78,20 +78,27 @@ def rate_weights(
     -----
     Reads each tensor once; holds one layer and its rounding. O(weights x formats).
     """
-    from checkpoint_lens import open_checkpoint
+    from checkpoint_lens import open_checkpoint, read_tensor, weight_matrices
 
     kinds, limits = formats_named(formats), thresholds or Thresholds()
     checkpoint = open_checkpoint(model)
-    chosen = [layer for layer in checkpoint.linear_layers() if fnmatchcase(layer.name, layers)]
+    inventory = weight_matrices(checkpoint)
+    tensors = [
+        [each for each in matrices if fnmatchcase(each.name, layers)]
+        for matrices in inventory.by_tensor().values()
+    ]
+    chosen = [each for matrices in tensors for each in matrices]
     if not chosen:
         raise BadInput(f"no linear layer of {model} matches {layers!r}: see `checkpoint-lens ls`")
     found: dict[str, dict[str, FormatRisk]] = {}
-    for done, layer in enumerate(chosen, 1):
-        weight = np.asarray(checkpoint[layer.tensor], dtype=np.float32)
-        role = role_of(layer.name)
-        found[layer.name] = {kind.name: _rated(weight, kind, granularity, role, limits) for kind in kinds}
-        if on_progress is not None:
-            on_progress(done, len(chosen))
+    for matrices in filter(None, tensors):
+        values = read_tensor(checkpoint, matrices[0])
+        for layer in matrices:
+            weight = np.ascontiguousarray(layer.of(values), dtype=np.float32)
+            role = role_of(layer.name)
+            found[layer.name] = {kind.name: _rated(weight, kind, granularity, role, limits) for kind in kinds}
+            if on_progress is not None:
+                on_progress(len(found), len(chosen))
     chances = {
         kind.name: top_decile_chances({name: each[kind.name].risk for name, each in found.items()}, TIER)
         for kind in kinds
@@ -106,7 +113,7 @@ def rate_weights(
                     kind: _with_chance(each, chances[kind][layer.name], limits)
                     for kind, each in found[layer.name].items()
                 },
-                module=layer.name,
+                module=layer.name if layer.cut is None else layer.name.rpartition(".")[0],
             )
             for layer in chosen
         ),
@@ -120,7 +127,13 @@ def rate_weights(
         seed=0,
         thresholds=limits,
         rank_stability=dict.fromkeys((kind.name for kind in kinds), math.nan),
+        unrated={each.tensor: each.parameters for each in inventory.left_out if _is_weight(each.reason)},
     )
+
+
+def _is_weight(reason: str) -> bool:
+    """Whether a tensor was left out that a reader would expect to be rated."""
+    return reason.startswith("already quantized") or reason in ("table", "convolution")
 
 
 def _rated(
