@@ -32,6 +32,8 @@ from svd_compress.words import shares, stages
 
 # The other domain is shown, not judged: fewer windows than the eight fixed ones do.
 OTHER_WINDOWS = 4
+# Of each bundled text; its windows are spread over all of it.
+JUDGED_TOKENS = 8192
 
 
 def brown_bench(model, tokens, device, progress=lambda stage, done, total: None, fitted_windows=brown.FITTED):
@@ -68,7 +70,7 @@ def bench_of(arguments, progress):
     texts = two_texts("reference:calibration", "reference:in-domain")
     other = read_text("reference:out-of-domain")
     return open_bench(
-        arguments.model, texts, other, layer="*", layout="two", context=256, tokens=(16384, 24576),
+        arguments.model, texts, other, layer="*", layout="two", context=256, tokens=(16384, JUDGED_TOKENS),
         device=arguments.device, progress=progress,
     )  # fmt: skip
 
