@@ -21,9 +21,10 @@ body{margin:2rem auto;max-width:72rem;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}p{max-width:50rem}
 table{border-collapse:collapse;font-size:.88rem}.wide{overflow-x:auto}
 th,td{padding:.25rem .7rem;border-bottom:1px solid #d0d7de;text-align:left;white-space:nowrap}
-td.why{white-space:normal;min-width:22rem}td.n{text-align:right;font-variant-numeric:tabular-nums}
+td.why{white-space:normal;min-width:16rem}td.n{text-align:right;font-variant-numeric:tabular-nums}
 .caveat{border-left:4px solid #b35900;padding:.4rem .8rem;background:#fff8f0}
 svg{max-width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:#1b1f24}
+.edge{paint-order:stroke;stroke:#fff;stroke-width:4px}
 .panels{display:flex;flex-wrap:wrap;gap:1.5rem}figure{margin:0}figcaption{font-size:.9rem}
 details{margin-top:2rem}
 """
@@ -42,10 +43,7 @@ def to_page(report: RiskReport, title: str) -> str:
         f'<div class="panels">{maps}</div>',
         "<h2>What to do</h2>",
         _actions(report),
-        "<h2>Spectra of the worst layers</h2>",
-        "<p>Singular values of the weight, and how far rounding noise of each format reaches: values below a "
-        "line are lost in that format.</p>",
-        f'<div class="panels">{"".join(_spectrum(layer, report) for layer in _worst(report))}</div>',
+        _spectra(report),
         f"<details><summary>All {len(report.layers)} layers</summary>{_everything(report)}</details>",
     ]
     return (
@@ -210,6 +208,18 @@ def _worst(report: RiskReport) -> list[LayerRisk]:
     return sorted(report.layers, key=lambda layer: -layer.formats[last].risk)[:WORST]
 
 
+def _spectra(report: RiskReport) -> str:
+    """Nothing where no spectra were computed: from the weights alone there are none."""
+    drawn = "".join(_spectrum(layer, report) for layer in _worst(report))
+    return (
+        "<h2>Spectra of the worst layers</h2><p>Singular values of the weight, largest first, and how far "
+        "rounding noise of each format reaches: values below a line are lost in that format.</p>"
+        f'<div class="panels">{drawn}</div>'
+        if drawn
+        else ""
+    )
+
+
 def _spectrum(layer: LayerRisk, report: RiskReport) -> str:
     """Singular values on a logarithmic axis, and the edge of each format's rounding noise."""
     values = [value for value in layer.spectrum if value > 0]
@@ -234,10 +244,11 @@ def _spectrum(layer: LayerRisk, report: RiskReport) -> str:
 
     line = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in enumerate(values))
     drawn = [f'<polyline points="{line}" fill="none" stroke="#0b5394" stroke-width="2"/>']
-    for kind, edge in edges.items():
+    # Names stand at the left, where the values are far above, and beside each other: edges may lie close.
+    for at, (kind, edge) in enumerate(edges.items()):
         drawn.append(
             f'<line x1="{left}" x2="{width - 6}" y1="{y(edge):.1f}" y2="{y(edge):.1f}" stroke="#b35900" '
-            f'stroke-dasharray="5 4"/><text x="{width - 8}" y="{y(edge) - 3:.1f}" text-anchor="end">'
+            f'stroke-dasharray="5 4"/><text class="edge" x="{left + 6 + 64 * (at % 4)}" y="{y(edge) - 3:.1f}">'
             f"{escape(kind)}</text>"
         )
     for power in range(math.ceil(low), math.floor(high) + 1):
@@ -247,6 +258,7 @@ def _spectrum(layer: LayerRisk, report: RiskReport) -> str:
         f'<path d="{frame}" fill="none" stroke="#57606a"/>',
         f'<text x="{left}" y="{height - 6}">1</text>',
         f'<text x="{width - 6}" y="{height - 6}" text-anchor="end">{len(values)}</text>',
+        f'<text x="{(left + width) / 2:.0f}" y="{height - 6}" text-anchor="middle">which value</text>',
     ]
     return (
         f'<figure><svg role="img" aria-label="Singular values of {escape(layer.name)}" width="{width}" '
