@@ -248,7 +248,8 @@ def _spectrum(layer: LayerRisk, report: RiskReport) -> str:
     for at, (kind, edge) in enumerate(edges.items()):
         drawn.append(
             f'<line x1="{left}" x2="{width - 6}" y1="{y(edge):.1f}" y2="{y(edge):.1f}" stroke="#b35900" '
-            f'stroke-dasharray="5 4"/><text class="edge" x="{left + 6 + 64 * (at % 4)}" y="{y(edge) - 3:.1f}">'
+            f'stroke-dasharray="5 4"/><text class="edge" x="{left + 6 + 64 * (at % 4)}" '
+            f'y="{y(edge) - 3:.1f}">'
             f"{escape(kind)}</text>"
         )
     for power in range(math.ceil(low), math.floor(high) + 1):
