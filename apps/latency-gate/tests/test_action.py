@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from latency_predictor.gate.testing import CONFIG
+
 SCRIPT = Path(__file__).parents[1] / "run.sh"
 GATE = """
 [[model]]
@@ -23,10 +25,6 @@ model = "opt-1.3b"
 device = "A100-80GB"
 max_ms = 1e6
 """
-CONFIG = {
-    "model_type": "llama", "hidden_size": 1024, "intermediate_size": 2816, "num_attention_heads": 16,
-    "num_key_value_heads": 4, "vocab_size": 32000,
-}  # fmt: skip
 
 
 def git(folder: Path, *arguments: str) -> None:

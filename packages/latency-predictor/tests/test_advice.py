@@ -4,16 +4,22 @@ import math
 
 import pytest
 
-from latency_predictor import advise, predict
+from latency_predictor import Prediction, advise, predict
 from mfi_command import BadInput
+
+OPTIONS = {"device": "H100", "prompt": 256, "output": 64, "stack": "vllm"}
+
+
+@pytest.fixture(scope="module")
+def points() -> list[Prediction]:
+    """Every batch, one by one."""
+    return [predict("llama-3-8b", batch=batch, **OPTIONS) for batch in range(1, 41)]
 
 
 @pytest.mark.parametrize("limit_ms", [7.0, 8.0, 12.0])
 @pytest.mark.parametrize("cautious", [False, True])
-def test_advice_is_the_best_of_all(limit_ms: float, cautious: bool) -> None:
-    options = {"device": "H100", "prompt": 256, "output": 64, "stack": "vllm"}
-    found = advise("llama-3-8b", max_decode_s=limit_ms / 1e3, largest=40, cautious=cautious, **options)
-    points = [predict("llama-3-8b", batch=batch, **options) for batch in range(1, 41)]
+def test_advice_is_the_best_of_all(limit_ms: float, cautious: bool, points: list[Prediction]) -> None:
+    found = advise("llama-3-8b", max_decode_s=limit_ms / 1e3, largest=40, cautious=cautious, **OPTIONS)
     step = {point.batch: point.decode.high_s if cautious else point.decode_step_s for point in points}
     allowed = [point for point in points if step[point.batch] <= limit_ms / 1e3]
     expected = max(allowed, key=lambda point: point.tokens_per_s).batch if allowed else None

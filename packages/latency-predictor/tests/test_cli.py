@@ -131,12 +131,17 @@ def test_explain_calibrate_and_check(tmp_path: Path) -> None:
     done = runner.invoke(app, base)
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["factor"] > 1
-    options = ["predict", "--model", "opt-30b", "--device", "A100-80GB", "--output", "8", "--fit", str(own)]
+    step = {}
+    for name, more in (("vllm", []), ("vllm-own", ["--fit", str(own)])):
+        request = ["predict", "--model", "opt-30b", "--device", "A100-80GB", "--stack", name, "--json", *more]
+        made = runner.invoke(app, request)
+        assert made.exit_code == 0, made.output
+        step[name] = json.loads(made.stdout)["decode_step_s"]
+    assert step["vllm-own"] / step["vllm"] == pytest.approx(json.loads(done.stdout)["factor"], rel=1e-4)
 
     gate = tmp_path / "gate.toml"
     entry = '[[model]]\nname = "m"\nmodel = "{}"\ndevice = "H100"\nmax_growth_percent = 5\n'
     gate.write_text(entry.format("opt-2.7b"))
-    assert options
     assert runner.invoke(app, ["check", str(gate), "--accept"]).exit_code == 0
     assert runner.invoke(app, ["check", str(gate)]).exit_code == 0
     gate.write_text(entry.format("opt-6.7b"))

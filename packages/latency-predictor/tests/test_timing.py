@@ -43,7 +43,7 @@ def test_whole_waves_by_hand() -> None:
 
 
 def test_few_tiles_of_a_long_product_are_split() -> None:
-    """1280 x 640 in tiles of 128 x 128 is 50 on 100 units: two blocks a tile use all of them, for one launch."""
+    """1280 x 640 in tiles of 128 x 128 is 50 on 100 units: two blocks a tile use all, for one launch."""
     m, n, k, launch = 1280, 640, 4096, 1e-6
     lossy = Gemm(1, 0.01, 1, 50, launch, 0)
     ideal = 2 * m * n * k / 1e14

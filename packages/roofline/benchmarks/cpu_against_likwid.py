@@ -1,11 +1,12 @@
-"""The CPU's ceilings as `roofline measure` finds them, beside likwid-bench and STREAM's loops, in alternating
-rounds.
+"""What `roofline measure` prints for a CPU beside likwid-bench, STREAM's loops and BLAS, in one run.
 
     python packages/roofline/benchmarks/cpu_against_likwid.py results.json [path/to/likwid-bench]
 
-All use every CPU that the process may run on and the same total working set: the ratio of the best rounds is
-what the measuring code adds or loses. Prints a table and writes it with the machine's name and conditions.
-Needs a C compiler with OpenMP; without likwid-bench only STREAM's loops stand beside ours.
+Each round measures everything once and briefly, ours and theirs in turn. A ceiling is what a machine can do
+when nothing else runs, and other work only takes from it: each program's figure is its best round. All use
+every CPU of this process and equal working sets; on a machine with other work, give it one:
+`taskset -c 0 chrt -f 10 python ...`. Prints a table and writes it with the machine's name, conditions and
+versions. Needs a C compiler with OpenMP; without likwid-bench only STREAM's loops stand beside ours.
 """
 
 from __future__ import annotations
@@ -17,39 +18,37 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
+from mfi_command import atomic_file
+from roofline import measure
 from roofline.conditions import cpu_conditions
 from roofline.cpu_caches import cache_bytes, usable_cpus
+from roofline.cpu_products import vector_rates
 from roofline.cpu_streams import Streams
 from roofline.measurement import machine_name
-from roofline.native import CHAINS, compiled
+from roofline.native import Native, compiled
 
-ROUNDS = 2
-SECONDS = 0.25
-PAIRS = {"read": "load", "copy": "copy", "write_nt": "store_mem", "copy_nt": "copy_mem"}
-
-
-def suffix(width_bytes: int) -> str:
-    return {64: "_avx512", 32: "_avx"}.get(width_bytes, "_sse")
+ROUNDS = 6
+SECONDS = 0.05
+SUITE_SECONDS = 6.0  # what `roofline measure` takes by default
+LIKWID = {"read": "load", "write": "store", "copy": "copy", "write_nt": "store_mem", "copy_nt": "copy_mem"}
+LOOPS = {"read": "sum", "write": "fill", "copy": "copy"}
+PRODUCTS = (1024, 2048)
+BAR = 0.05
+Found = dict[tuple[str, str], dict[str, list[float]]]
 
 
 def likwid(bench: str, test: str, size: int, threads: int, passes: int) -> float | None:
-    """MByte/s or MFlops/s that likwid-bench prints, in bytes or FLOP per second; None where it does not
-    run.
-    """
+    """Bytes/s or FLOP/s that likwid-bench prints; None where it does not run."""
     key = "MFlops/s" if test.startswith("peakflops") else "MByte/s"
     for domain in ("N", "S0", "M0"):
-        command = [
-            bench,
-            "-t",
-            test,
-            "-w",
-            f"{domain}:{size // 1000}kB:{threads}",
-            "-i",
-            str(max(10, passes)),
-        ]
+        group = f"{domain}:{size // 1000}kB:{threads}"
+        command = [bench, "-t", test, "-w", group, "-i", str(max(10, passes))]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         except OSError:
@@ -63,7 +62,9 @@ def likwid(bench: str, test: str, size: int, threads: int, passes: int) -> float
 
 def compiled_stream(folder: Path) -> Path:
     source, target = Path(__file__).parent / "stream.c", folder / "stream"
-    flags = ["-O3", "-march=native", "-ffast-math", "-fopenmp"]
+    flags = ["-O3", "-march=native", "-ffast-math", "-fopenmp", "-funroll-loops"]
+    # One sum waits for itself; a copying loop would become a call of memcpy, which chooses its stores.
+    flags += ["-fvariable-expansion-in-unroller", "-fno-tree-loop-distribute-patterns"]
     subprocess.run(["cc", *flags, str(source), "-o", str(target)], check=True, timeout=120)
     return target
 
@@ -75,85 +76,118 @@ def stream(program: Path, kernel: str, size: int, threads: int, passes: int) -> 
     return float(done.stdout)
 
 
-def main(output: Path, bench: str = "likwid-bench") -> None:
-    threads, caches, native = usable_cpus(), cache_bytes(), compiled()
-    assert native is not None, "no C compiler"
-    ending = suffix(native.width_bytes)
-    largest = max(512 << 20, 4 * max(caches.values()))
-    sets = {name: size // 2 for name, size in caches.items()} | {"memory": largest}
-    streams = Streams(native, threads=threads, largest=largest, seed=0)
-    cases = [(level, ours) for level in sets for ours in ("read", "copy")]
-    cases += [("memory", "write_nt"), ("memory", "copy_nt")]
-    before = cpu_conditions()
-    rows: dict[tuple[str, str], dict[str, list[float]]] = {
-        case: {"ours": [], "likwid": [], "stream": []}
-        for case in [*cases, ("registers", "fp32"), ("registers", "fp64")]
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        program = compiled_stream(Path(folder))
-        for _ in range(ROUNDS):
-            for level, name in cases:
-                rate = streams.rates(sets[level], seconds=SECONDS, names=[name])[name]
-                passes = int(rate.median * SECONDS / sets[level])
-                found = rows[level, name]
-                found["ours"].append(rate.high)
-                _add(found, "likwid", likwid(bench, PAIRS[name] + ending, sets[level], threads, passes))
-                if name in ("read", "copy"):
-                    loop = {"read": "sum", "copy": "copy"}[name]
-                    _add(found, "stream", stream(program, loop, sets[level], threads, passes))
-            for dtype, test in (("fp32", "peakflops_sp"), ("fp64", "peakflops")):
-                found = rows["registers", dtype]
-                found["ours"].append(chained(native, dtype, threads))
-                _add(
-                    found,
-                    "likwid",
-                    likwid(bench, f"{test}{ending}_fma", caches["l1"] // 2, threads, 200_000),
-                )
-    report(output, rows, threads, before, native.compiler, bench)
+def largest_product(kind: type, generator: np.random.Generator) -> float:
+    """FLOP/s: the best size and library, each at its best of three, in single calls without our harness."""
+    import torch
+
+    best = 0.0
+    for n in PRODUCTS:
+        a, b = (generator.standard_normal((n, n)).astype(kind) for _ in range(2))
+        ta, tb = torch.from_numpy(a), torch.from_numpy(b)
+        for task in (lambda a=a, b=b: a @ b, lambda a=ta, b=tb: a @ b):
+            task()
+            for _ in range(3):
+                start = time.perf_counter()
+                task()
+                best = max(best, 2 * n**3 / (time.perf_counter() - start))
+    return best
+
+
+def streams_round(native: Native, bench: str, program: Path, found: Found, sets: dict[str, int]) -> None:
+    """One reading of every kernel at every level by each program."""
+    threads, ending = usable_cpus(), {64: "_avx512", 32: "_avx"}.get(native.width_bytes, "_sse")
+    streams = Streams(native, threads=threads, largest=max(sets.values()), seed=0)
+    for level, size in sets.items():
+        for name in ("read", "write", "copy", *(("write_nt", "copy_nt") if level == "memory" else ())):
+            rate = streams.rates(size, seconds=SECONDS, names=[name])[name].high
+            passes, row = int(rate * SECONDS / size), found[level, name]
+            _add(row, "ours", rate)
+            _add(row, "likwid", likwid(bench, LIKWID[name] + ending, size, threads, passes))
+            if name in LOOPS:
+                _add(row, "stream", stream(program, LOOPS[name], size, threads, passes))
+    streams.close()
+    rates = vector_rates(native, threads=threads, seconds=2 * SECONDS)
+    for dtype, test in (("fp32", "peakflops_sp"), ("fp64", "peakflops")):
+        row = found["registers", dtype]
+        _add(row, "ours", rates[dtype].high)
+        passes = int(rates[dtype].median * SECONDS / (sets["l1"] / 2))
+        _add(row, "likwid", likwid(bench, f"{test}{ending}_fma", sets["l1"], threads, passes // 8))
+
+
+def suite_round(found: Found, number: int) -> None:
+    """What a user sees: the figures of one `roofline measure`, and products without it."""
+    printed = measure(seconds=SUITE_SECONDS, seed=number)
+    for level, rate in printed.levels.items():
+        _add(found[level, "read"], "measure", rate)
+    _add(found["memory", "best"], "measure", printed.bandwidth.median)
+    for dtype, kind in (("fp32", np.float32), ("fp64", np.float64)):
+        _add(found["product", dtype], "measure", printed.peaks[dtype].median)
+        _add(found["registers", dtype], "measure", printed.vector_peaks[dtype].median)
+        _add(found["product", dtype], "blas", largest_product(kind, np.random.default_rng(number)))
 
 
 def _add(found: dict[str, list[float]], who: str, value: float | None) -> None:
     if value is not None:
-        found[who].append(value)
+        found.setdefault(who, []).append(value)
 
 
-def chained(native: object, dtype: str, threads: int) -> float:
-    steps = 2_000_000
-    function = native.chain(dtype)  # type: ignore[attr-defined]
-    with ThreadPoolExecutor(threads) as pool:
-        taken = []
-        for _ in range(5):
-            start = time.perf_counter()
-            list(pool.map(lambda one: function(0.75, 0.1 + one, steps), range(threads)))
-            taken.append(time.perf_counter() - start)
-    lanes = native.width_bytes // {"fp32": 4, "fp64": 8}[dtype]  # type: ignore[attr-defined]
-    return 2 * CHAINS * lanes * steps * threads / min(taken)
+def table(found: Found) -> Iterator[dict]:
+    """The best of each program, and the ratio of ours to the better of theirs."""
+    memory = [who for (level, _), row in found.items() if level == "memory" for who in row.items()]
+    rivals: dict[str, list[float]] = defaultdict(list)
+    for who, values in memory:
+        if who in ("likwid", "stream"):
+            rivals[who].append(max(values))
+    for (level, name), row in found.items():
+        best = {who: max(values) for who, values in row.items()}
+        if (level, name) == ("memory", "best"):
+            best |= {who: max(values) for who, values in rivals.items()}
+        others = [value for who, value in best.items() if who not in ("ours", "measure")]
+        for who in ("ours", "measure"):
+            if who in best:
+                ratio = best[who] / max(others) if others else None
+                yield {"level": level, "kernel": name, "of": who, "best": best, "ratio": ratio}
 
 
-def report(output: Path, rows: dict, threads: int, before: dict, compiler: str, bench: str) -> None:
-    table = []
-    for (level, name), found in rows.items():
-        best = {who: max(values) for who, values in found.items() if values}
-        others = [value for who, value in best.items() if who != "ours"]
-        ratio = best["ours"] / max(others) if others else None
-        table.append({"level": level, "kernel": name, "best": best, "ratio_to_best_other": ratio})
-        shown = "  ".join(f"{who} {value / 1e9:9.2f}" for who, value in best.items())
-        print(f"{level:10} {name:9} {shown}  ratio {ratio:.3f}" if ratio else f"{level:10} {name:9} {shown}")
-    try:
-        version = subprocess.run([bench, "-v"], capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:
-        version = "not there"
+def main(output: Path, bench: str = "likwid-bench") -> None:
+    native, caches = compiled(), cache_bytes()
+    assert native is not None, "no C compiler"
+    largest = max(256 << 20, 4 * max(caches.values()))
+    sets = {name: size // 2 for name, size in caches.items()} | {"memory": largest}
+    found: Found = defaultdict(dict)
+    before = cpu_conditions()
+    with tempfile.TemporaryDirectory() as folder:
+        program = compiled_stream(Path(folder))
+        for number in range(ROUNDS):
+            streams_round(native, bench, program, found, sets)
+            suite_round(found, number)
+            print(f"round {number + 1} of {ROUNDS}", file=sys.stderr)
+    rows = list(table(found))
+    for row in rows:
+        shown = "  ".join(f"{who} {value / 1e9:8.2f}" for who, value in row["best"].items())
+        ratio = "      " if row["ratio"] is None else f"{row['ratio']:6.3f}"
+        print(f"{row['level']:10} {row['kernel']:9} {row['of']:8} {ratio}   {shown}")
     payload = {
         "date": time.strftime("%Y-%m-%d"),
         "command": "python packages/roofline/benchmarks/cpu_against_likwid.py",
         "device": machine_name(),
-        "threads": threads,
+        "threads": usable_cpus(),
         "rounds": ROUNDS,
-        "versions": {"likwid-bench": version, "compiler": compiler},
+        "versions": {"likwid-bench": _version(bench), "compiler": native.compiler, "numpy": np.__version__},
         "conditions": {"before": before, "after": cpu_conditions()},
-        "rows": table,
+        "working_sets_bytes": sets,
+        "within": {f"{BAR:.0%}": sum(abs(row["ratio"] - 1) <= BAR for row in rows if row["ratio"])},
+        "rows": rows,
     }
-    output.write_text(json.dumps(payload, indent=1) + "\n")
+    with atomic_file(output) as beside:
+        beside.write_text(json.dumps(payload, indent=1) + "\n", encoding="utf-8")
+
+
+def _version(bench: str) -> str:
+    try:
+        return subprocess.run([bench, "-v"], capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return "not there"
 
 
 if __name__ == "__main__":

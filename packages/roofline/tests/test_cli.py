@@ -31,10 +31,13 @@ def test_devices_json_has_the_contract() -> None:
     assert len(json.loads(runner.invoke(app, ["devices", "--json"]).stdout)["devices"]) >= 30
 
 
-def test_measure_json_has_the_contract() -> None:
+def test_measure_json_has_the_contract(ceilings, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("roofline.measurement.measure", lambda **options: asked.append(options) or ceilings)
     data = json.loads(runner.invoke(app, ["measure", "--seconds", "0.5", "--json"]).stdout)
     for dtype, ridge in data["ridge_flop_per_byte"].items():
         assert ridge == pytest.approx(data["peaks_flop_per_s"][dtype] / data["bandwidth_bytes_per_s"])
+    assert (asked[0]["device"], asked[0]["seconds"]) == ("cpu", 0.5)
     assert data["spread"]["bandwidth_bytes_per_s"]["runs"] >= 4
     assert "numpy" in data["versions"]
 

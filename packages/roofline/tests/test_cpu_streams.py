@@ -39,7 +39,7 @@ def test_data_is_random_and_each_thread_has_its_own() -> None:
     one, other = streams._x
     assert len(np.unique(one)) > 0.9 * len(one)
     assert not np.array_equal(one, other)
-    assert one.ctypes.data % 4096 == 0
+    assert one.ctypes.data % (2 << 20) == other.ctypes.data % (2 << 20) == 0
 
 
 def test_no_set_is_larger_than_asked_for() -> None:

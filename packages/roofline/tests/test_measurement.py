@@ -13,11 +13,6 @@ from roofline.cpu_caches import cache_bytes
 from roofline.measurement import Measurement
 
 
-@pytest.fixture(scope="module")
-def ceilings():
-    return measure(seconds=0.5)
-
-
 def test_rate_is_amount_over_time() -> None:
     rate = Rate.of(100.0, [1.0, 2.0, 4.0])
     assert rate.median == 50

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from latency_predictor.advice import Advice, Point, advise
-from latency_predictor.prediction import Grid, Part, Phase, Prediction, predict, predict_many
+from latency_predictor.answer import Part, Phase, Prediction
+from latency_predictor.grid import Grid, predict_many
+from latency_predictor.prediction import predict
 
 if TYPE_CHECKING:
     from latency_predictor.baseline import Baseline

@@ -91,7 +91,7 @@ def unseen_models(
     """Every pass, by a stack fitted on the other families of models only (or on the other groups).
 
     The operators in `fit` were measured as products, attention and vectors of many sizes; no pass of any
-    model is in them. Where a host issues the kernels, passes beside a slower one are judged and not fitted on.
+    model is in them. Where a host issues the kernels, passes beside a slower one are judged, not fitted on.
     """
     rows = pass_rows(content, stack)
     start = bare(stack)

@@ -102,7 +102,8 @@ def advise(
     import numpy as np
 
     from latency_predictor.engine import check_memory, notes_of
-    from latency_predictor.prediction import engine_for, grid_with
+    from latency_predictor.grid import grid_with
+    from latency_predictor.prediction import engine_for
 
     limits = {"max_decode_s": max_decode_s, "max_ttft_s": max_ttft_s, "price_per_hour": price_per_hour}
     for name, value in limits.items():

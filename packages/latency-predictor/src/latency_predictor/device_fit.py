@@ -42,8 +42,8 @@ class DeviceFit:
     sources
         Where the measurements are from, each with its licence.
     sustained
-        Share of the rate of products that is left in whole passes, which give the chip no rest; None where the
-        products were timed in long loops, without a rest either.
+        Share of the rate of products that is left in whole passes, which give the chip no rest; None where
+        the products were timed in long loops, without a rest either.
     """
 
     device: str

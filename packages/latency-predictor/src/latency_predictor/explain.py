@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from latency_predictor.prediction import Part, Prediction
+from latency_predictor.answer import Part, Prediction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

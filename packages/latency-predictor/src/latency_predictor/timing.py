@@ -79,10 +79,10 @@ class Prefill:
 class Decode:
     """Coefficients of attention of one token a sequence over a cache.
 
-    `idle_exponent`: how time grows when there are fewer blocks than multiprocessors; `tail`: share of a whole
-    wave that a last one of at most one block a multiprocessor takes, once there are enough (sequence, kv head)
-    pairs that none is split;
-    `head_s`: seconds that each pair costs on the whole device, however short its cache.
+    `idle_exponent`: how time grows when there are fewer blocks than multiprocessors; `tail`: share of a
+    whole wave that a last one of at most one block a multiprocessor takes, once there are enough (sequence,
+    kv head) pairs that none is split; `head_s`: seconds that each pair costs on the whole device, however
+    short its cache.
     """
 
     bandwidth: float
@@ -131,8 +131,8 @@ def waves(m: Floats, n: Any, tile_m: int, tile_n: int, units: int, split: int = 
 
 
 def gemm_s(m: Floats, n: Any, k: Any, moved_bytes: Floats, fit: Gemm, on: Hardware) -> Floats:
-    """Seconds of a product (m, k) @ (k, n): the best tile of `TILES` and split of `SPLITS`, in whole waves over
-    the multiprocessors; partial sums of a split take another launch to add.
+    """Seconds of a product (m, k) @ (k, n): the best tile of `TILES` and split of `SPLITS`, in whole waves
+    over the multiprocessors; partial sums of a split take another launch to add.
     """
     m = np.asarray(m, dtype=float)
     ideal = 2 * m * n * k / (on.peak_flop_per_s * fit.compute)
@@ -171,7 +171,7 @@ def decode_s(
     if on.units:
         places = batch * kv_heads / (PAIRS_A_UNIT * on.units)
         rest = places - np.floor(places)
-        # A multiprocessor with one block has the memory's rate nearly to itself; with two it takes a whole wave.
+        # One block on a multiprocessor need not share its rate; two take as long as any whole wave.
         last = np.where(rest > 1 / PAIRS_A_UNIT, 1.0, np.where(rest > 0, fit.tail, 0.0))
         whole = np.maximum(1.0, (np.floor(places) + last) / places)
         idle = idle * np.where(places >= SPLIT_BELOW, whole, 1.0)

@@ -10,7 +10,7 @@ HOST_S = 0.01
 
 
 def passes(slower: np.ndarray, *, seed: int, probe: float = 0.0) -> tuple[list[PassRow], Busy]:
-    """Two models, each a dozen passes: the host takes HOST_S and a few per cent, the device from 1 to 40 ms."""
+    """Two models, a dozen passes each: the host takes about HOST_S or twice that, the device 1 to 40 ms."""
     generator = np.random.default_rng(seed)
     device_s = np.tile(np.geomspace(1e-3, 4e-2, 12), 2)
     host_s = HOST_S * np.repeat([1.0, 2.0], 12) * np.exp(generator.normal(0, 0.03, 24)) * slower

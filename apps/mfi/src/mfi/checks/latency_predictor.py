@@ -32,8 +32,8 @@ PUBLISHED_MS = ((128, 59.0), (256, 98.0), (512, 186.0), (1024, 380.0))
 
 @cache
 def _recorded() -> tuple[dict[str, Any], Device, DeviceFit]:
-    """The file, its device, and that device's operators fitted on the products and kernels in it and on the rate
-    that products keep.
+    """The file, its device, and that device's operators fitted on the products and kernels in it, and on the
+    rate that products keep.
     """
     from latency_predictor.accuracy import own_operators
     from latency_predictor.fitting.own import read_collected
@@ -171,6 +171,6 @@ def advised_batch() -> Outcome:
     return Outcome(
         round(min(one.share for one in found), 3),
         len(found) > 0 and near == len(found),
-        f"{near} of {len(found)} limits of {', '.join(models)}; {over} advised steps are above their limit by up to"
-        f" {_NEAR:.0%}, more would count as nothing; {_where(content)}",
+        f"{near} of {len(found)} limits of {', '.join(models)}; {over} advised steps are above their limit by"
+        f" up to {_NEAR:.0%}, more would count as nothing; {_where(content)}",
     )

@@ -65,7 +65,7 @@ def wall(
 
 
 def host_s(*, tries: int = 5) -> float:
-    """Seconds of a fixed piece of the interpreter's work, the least of `tries`: how fast the host is just now."""
+    """Seconds of a fixed piece of the interpreter's work, the least of `tries`: how fast the host is."""
 
     def once() -> float:
         start = time.perf_counter()

@@ -26,4 +26,4 @@ KvDtype = Annotated[str, typer.Option("--kv-dtype", help="Of the key-value cache
 TensorParallel = Annotated[
     int, typer.Option("--tensor-parallel", help="Devices of this kind that share every layer.")
 ]
-Fit = Annotated[str, typer.Option("--fit", help="A file that `fit --output` or `calibrate` wrote.")]
+Fit = Annotated[str, typer.Option("--fit", help="A file that `fit --write` or `calibrate` wrote.")]

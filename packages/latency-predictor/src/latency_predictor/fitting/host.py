@@ -17,10 +17,10 @@ _HOST_BOUND = 1.5  # times what the kernels take: the device waits for the host
 def disturbed(rows: Sequence[PassRow], work: Busy) -> NDArray[np.bool_]:
     """Passes whose host was over a quarter slower than at its best in this run.
 
-    `collect` notes beside each pass what a fixed piece of the interpreter's work took (`host_s`): that decides
-    where it is there. Without it, the passes of one model that wait for the host launch the same kernels,
-    however many sequences there are, so that the least of them is what an undisturbed host takes; those far
-    above it were measured beside something else. A pass that the device decides is never one of them.
+    `collect` notes beside each pass what a fixed piece of the interpreter's work took (`host_s`): that
+    decides where it is there. Without it, the passes of one model that wait for the host launch the same
+    kernels, however many sequences there are, so that the least of them is what an undisturbed host takes;
+    those far above it were measured beside something else. A pass that the device decides is never one.
     """
     waits = work.measured > _HOST_BOUND * work.seconds
     probes = np.array([row.host_s for row in rows])

@@ -9,8 +9,8 @@ from typing import Any
 def sustained_share(content: Mapping[str, Any]) -> float | None:
     """Share of their rested rate that products keep without pauses; None where it was not measured.
 
-    Operators are measured one by one on a chip that rests in between, a whole pass keeps it busy: at its limit
-    of power it lowers its clocks.
+    Operators are measured one by one on a chip that rests in between, a whole pass keeps it busy: at its
+    limit of power it lowers its clocks.
 
     Parameters
     ----------

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from latency_predictor.answer import Prediction
 from latency_predictor.gate.gatefile import Entry
-from latency_predictor.prediction import Prediction
 
 Predict = Callable[..., Prediction]
 
