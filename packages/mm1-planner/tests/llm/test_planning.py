@@ -9,8 +9,12 @@ import pytest
 
 from mfi_command import BadInput
 from mm1_planner import LlmSlo, Replica, draw_tokens, parse_llm_slo, plan_llm, simulate_llm
+from mm1_planner.llm.cliff import simulated_cliff
 
 REPLICA = Replica(0.012, 1e-4, 2e-8, 3e-5, max_batch=64, token_budget=4096)
+
+
+LAWS = (("geometric:500", 91), ("geometric:150", 92))
 
 
 def ask(**changes):
@@ -30,9 +34,7 @@ def test_the_number_found_keeps_the_promises_on_other_draws_and_one_less_does_no
     assert plan.replicas is not None
     assert plan.replicas > 1
     arrivals = np.cumsum(np.random.default_rng(9).exponential(1 / 40, 40_000))
-    prompts, outputs = (
-        draw_tokens(law, 40_000, seed=s) for law, s in (("geometric:500", 91), ("geometric:150", 92))
-    )
+    prompts, outputs = (draw_tokens(law, 40_000, seed=s) for law, s in LAWS)
     late = {}
     for replicas in (plan.replicas - 1, plan.replicas):
         run = simulate_llm(arrivals, prompts, outputs, REPLICA, replicas=replicas, warmup=2000)
@@ -45,11 +47,28 @@ def test_the_number_found_keeps_the_promises_on_other_draws_and_one_less_does_no
     assert "keep" in plan.verdict
 
 
-def test_the_cliff_is_past_the_traffic_and_short_of_the_capacity() -> None:
-    plan = ask()
+def test_the_cliff_is_where_the_promise_is_missed_tenfold() -> None:
+    plan = ask(slos=["p99_ttft<0.3"])
     assert plan.cliff_rate_per_s is not None
+    assert plan.analytic_cliff_rate_per_s is not None
     assert plan.analytic is not None
-    assert 40 < plan.cliff_rate_per_s < 1.5 * plan.replicas * plan.analytic.capacity_per_s
+    assert 40 < plan.cliff_rate_per_s < 1.2 * plan.replicas * plan.analytic.capacity_per_s
+    assert plan.analytic_cliff_rate_per_s == pytest.approx(plan.cliff_rate_per_s, rel=0.06)
+    gaps = np.random.default_rng(17).exponential(1.0, 20_000)
+    prompts, outputs = (draw_tokens(law, 20_000, seed=s) for law, s in LAWS)
+    for share, missed in ((0.93, False), (1.05, True)):
+        arrivals = np.cumsum(gaps) / (share * plan.cliff_rate_per_s)
+        run = simulate_llm(arrivals, prompts, outputs, REPLICA, replicas=plan.replicas, warmup=1000)
+        assert (LlmSlo("p99_ttft_s", 0.3).measured_s(run) >= 10 * 0.3) == missed
+    assert "closed form" in plan.verdict
+
+
+@pytest.mark.parametrize("guess", [None, 0.5, 1.2, 2.9, 3.0, 3.1, 7.0, 50.0])
+def test_the_search_for_the_cliff_ends_there_from_any_guess(guess: float | None) -> None:
+    found = simulated_cliff(lambda times: times >= 3.0, guess)
+    assert found is not None
+    assert 3.0 <= found <= 3.0 * 1.021
+    assert simulated_cliff(lambda times: False, guess) is None
 
 
 def test_what_no_replica_can_do_is_said_at_once() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _MEMORY = 30.0
-_MOST_POINTS = 1 << 19
+_MOST_POINTS = 1 << 17
 
 
 @dataclass(frozen=True)

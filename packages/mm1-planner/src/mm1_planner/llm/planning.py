@@ -11,6 +11,7 @@ import numpy as np
 
 from mfi_command import BadInput
 from mm1_planner.inputs import not_negative, positive, whole
+from mm1_planner.llm.cliff import TENFOLD, closed_form_cliff_per_s, simulated_cliff
 from mm1_planner.llm.closed_form import LlmAnswer, llm_answer
 from mm1_planner.llm.iteration import Replica
 from mm1_planner.llm.simulation import LlmSimulation, simulate_llm
@@ -20,7 +21,6 @@ from mm1_planner.streams import ARRIVALS, SERVICES, stream
 from mm1_planner.trace import Trace, read_trace
 
 _REQUESTS, _A_REPLICA, _MOST = 20_000, 2_000, 400_000
-_CLIFF = 10.0
 PROMPTS, OUTPUTS = SERVICES, SERVICES + 8
 """Purposes of the streams that lengths are drawn from."""
 
@@ -43,8 +43,9 @@ class LlmPlan:
         With `replicas`, and with one less.
     slos : tuple
         Each promise, its measured value with `replicas` and with one less.
-    cliff_rate_per_s : float or None
-        The rate at which these replicas miss the first promise tenfold; None beyond 8 times the traffic.
+    analytic_cliff_rate_per_s, cliff_rate_per_s : float or None
+        The rate at which these replicas miss the first promise tenfold, by the closed form (promises on TTFT
+        and E2E) and in simulation (None beyond 8 times the traffic).
     """
 
     feasible: bool
@@ -56,6 +57,7 @@ class LlmPlan:
     simulated: LlmSimulation | None
     fewer: LlmSimulation | None
     slos: tuple[tuple[LlmSlo, float, float], ...]
+    analytic_cliff_rate_per_s: float | None
     cliff_rate_per_s: float | None
 
     @property
@@ -71,9 +73,14 @@ class LlmPlan:
             sentences.append(f"with {(self.replicas or 0) - 1}: " + ", ".join(missed))
         if self.cliff_rate_per_s is not None:
             rate, share = self.cliff_rate_per_s, self.cliff_rate_per_s / self.arrival_rate_per_s
+            formula = self.analytic_cliff_rate_per_s
+            told = "" if formula is None else f" (closed form {formula:.4g})"
             sentences.append(
-                f"the cliff (ten times the target) is at {rate:.4g} requests/s, {share:.2f} of this traffic"
+                f"the cliff (ten times the target) is at {rate:.4g} requests/s{told}, "
+                f"{share:.2f} of this traffic"
             )
+        else:
+            sentences.append("no cliff (ten times the target) up to 8 times this traffic")
         if self.analytic is not None and not self.analytic.declared:
             sentences.append("the closed form is outside its declared range: take the simulated numbers")
         return "; ".join(sentences)
@@ -93,6 +100,7 @@ class LlmPlan:
                 {"slo": str(slo), "limit_s": slo.limit_s, "measured_s": value, "with_one_less_s": less}
                 for slo, value, less in self.slos
             ],
+            "analytic_cliff_rate_per_s": self.analytic_cliff_rate_per_s,
             "cliff_rate_per_s": self.cliff_rate_per_s,
             "verdict": self.verdict,
         }
@@ -191,7 +199,7 @@ def plan_llm(
     )
     return LlmPlan(
         True, None, found, rate, work.closed_form(found), least, tried[found], less, measured,
-        _cliff(work, promises[0], found),
+        *_cliffs(work, promises[0], found),
     )  # fmt: skip
 
 
@@ -274,20 +282,19 @@ def _alone(work: _Work, promises: list[LlmSlo]) -> str | None:
     return None
 
 
-def _cliff(work: _Work, promise: LlmSlo, replicas: int) -> float | None:
-    """The rate at which the promise is missed tenfold, within 2 %."""
-    low, high = 1.0, 2.0
-    while promise.measured_s(work.simulated(replicas, faster=high)) < _CLIFF * promise.limit_s:
-        low, high = high, 2 * high
-        if high > 8:
-            return None
-    while high > 1.02 * low:
-        middle = (low + high) / 2
-        missed = promise.measured_s(work.simulated(replicas, faster=middle)) >= _CLIFF * promise.limit_s
-        low, high = (low, middle) if missed else (middle, high)
-    return work.rate * high
+def _cliffs(work: _Work, promise: LlmSlo, replicas: int) -> tuple[float | None, float | None]:
+    """Arrivals per second at which the promise is missed tenfold: closed form, simulation."""
+    alone = closed_form_cliff_per_s(promise, *work.lengths(_REQUESTS), work.replica)
+    formula = None if alone is None else alone * replicas
+    times = simulated_cliff(
+        lambda faster: (
+            promise.measured_s(work.simulated(replicas, faster=faster)) >= TENFOLD * promise.limit_s
+        ),
+        None if formula is None else formula / work.rate,
+    )
+    return formula, None if times is None else work.rate * times
 
 
 def _infeasible(rate: float, promises: list[LlmSlo], least: int, reason: str) -> LlmPlan:
     slos = tuple((promise, math.inf, math.inf) for promise in promises)
-    return LlmPlan(False, reason, None, rate, None, least, None, None, slos, None)
+    return LlmPlan(False, reason, None, rate, None, least, None, None, slos, None, None)
