@@ -1,11 +1,12 @@
-"""Customers a second: the compiled engine beside simpy, and Ciw and cimba where installed, taken in turns.
+"""Customers a second: the compiled engine beside simpy, Ciw, salabim and cimba, taken in turns.
 
-    python packages/mm1-planner/benchmarks/speed.py
-    uv run --with ciw --with cimba python packages/mm1-planner/benchmarks/speed.py --output speed.json
+    uv run --isolated --package mm1-planner --group bench --with cimba \\
+        packages/mm1-planner/benchmarks/speed.py
 
-M/M/1 and M/M/16 at a load of 0.8 on the same draws (Ciw and cimba draw their own, and so does
-`stream`, the streamed engine with its counting). A round times each engine once; the
-result is the median ratio over the rounds, with its smallest and largest.
+M/M/1 and M/M/16 at a load of 0.8 on the same draws (the peers but simpy draw their own, and so does
+`stream`, the streamed engine with its counting). A peer that is not installed is left out and said so. A
+round times each engine once, in turns; the result is the median ratio over the rounds, with its smallest and
+largest.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import datetime
 import importlib.metadata
 import importlib.util
 import json
+import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 if importlib.util.find_spec("cimba"):
@@ -45,6 +48,31 @@ def ciw_run(servers: int, customers: int) -> None:
     ciw.Simulation(network).simulate_until_max_customers(customers, method="Finish")
 
 
+def salabim_run(servers: int, customers: int) -> None:
+    import random
+
+    import salabim
+
+    salabim.yieldless(False)
+    clock = salabim.Environment(trace=False, random_seed=0)
+    desks = salabim.Resource("desks", capacity=servers)
+
+    class Customer(salabim.Component):
+        def process(self) -> Iterator[object]:
+            yield self.request(desks)
+            yield self.hold(random.expovariate(1.0))
+            self.release(desks)
+
+    class Street(salabim.Component):
+        def process(self) -> Iterator[object]:
+            for _ in range(customers):
+                Customer()
+                yield self.hold(random.expovariate(LOAD * servers))
+
+    Street()
+    clock.run()
+
+
 def stream(servers: int, customers: int) -> None:
     simulate(arrival_rate_per_s=LOAD * servers, service="exp:1", servers=servers, customers=customers)
 
@@ -61,8 +89,9 @@ def compare(servers: int, rounds: int) -> dict[str, object]:
         "fast": (lambda: simulate_fast(gaps, services, servers), FAST),
         "simpy": (lambda: simulate_with_simpy(gaps[:SLOW], services[:SLOW], servers), SLOW),
     }
-    if importlib.util.find_spec("ciw"):
-        engines["ciw"] = (lambda: ciw_run(servers, SLOW), SLOW)
+    for name, function, length in (("ciw", ciw_run, SLOW), ("salabim", salabim_run, SLOW // 4)):
+        if importlib.util.find_spec(name):
+            engines[name] = (partial(function, servers, length), length)
     engines["stream"] = (lambda: stream(servers, STREAMED), STREAMED)
     stream(servers, STREAMED)
     if importlib.util.find_spec("cimba"):
@@ -89,11 +118,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--output", type=Path, help="JSON file for the result")
     arguments = parser.parse_args()
-    names = [name for name in ("numba", "numpy", "simpy", "ciw", "cimba") if importlib.util.find_spec(name)]
+    names = ("numba", "numpy", "simpy", "ciw", "salabim", "cimba")
     result = {
+        "command": "python packages/mm1-planner/benchmarks/speed.py",
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "processor": platform.processor() or platform.machine(),
-        "versions": {name: importlib.metadata.version(name) for name in names},
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": {
+            name: importlib.metadata.version(name) if importlib.util.find_spec(name) else "not installed"
+            for name in names
+        },
+        "load_average": os.getloadavg()[0],
         "rounds": arguments.rounds,
         "runs": [compare(servers, arguments.rounds) for servers in (1, 16)],
     }

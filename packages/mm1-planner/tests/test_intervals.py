@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from mm1_planner.intervals import Estimate, of_batches, order_statistic, percentiles, ratio
+from mm1_planner.intervals import Estimate, of_batches, order_statistics, percentiles, ratio
 
 
 def test_batch_means_by_hand() -> None:
@@ -24,7 +24,7 @@ def test_an_interval_of_times_stops_at_zero() -> None:
 
 @pytest.mark.parametrize(("level", "expected"), [(0.5, 5), (0.9, 9), (0.91, 10), (0.99, 10), (0.05, 1)])
 def test_order_statistic_is_the_inverse_of_the_share(level: float, expected: float) -> None:
-    assert order_statistic(np.arange(1.0, 11.0), level) == expected
+    assert order_statistics(np.arange(1.0, 11.0), np.array([level]))[0] == expected
 
 
 def test_percentiles_agree_with_numpy() -> None:

@@ -119,8 +119,8 @@ def percentiles(batches: list[np.ndarray], levels: list[float], *, cluster: floa
 
 def _percentile(batches: list[np.ndarray], ordered: np.ndarray, level: float, cluster: float) -> Percentile:
     return shares_to_percentile(
-        lambda levels: np.array([order_statistic(ordered, float(each)) for each in levels]),
-        lambda value: np.array([np.mean(batch > value) if batch.size else 0.0 for batch in batches]),
+        lambda levels: order_statistics(ordered, levels),
+        lambda value: np.array([np.count_nonzero(batch > value) / max(batch.size, 1) for batch in batches]),
         level,
         customers=ordered.size,
         cluster=cluster,
@@ -152,6 +152,7 @@ def shares_to_percentile(
     return Percentile(value, math.nan, shares.size, error, tuple(around.tolist()))
 
 
-def order_statistic(ordered: np.ndarray, level: float) -> float:
-    """The smallest entry of a sorted array that a share `level` of the entries does not exceed."""
-    return float(ordered[max(0, math.ceil(level * ordered.size - 1e-9) - 1)])
+def order_statistics(ordered: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """The smallest entries of a sorted array that shares `levels` of the entries do not exceed."""
+    places = np.ceil(levels * ordered.size - 1e-9).astype(np.int64) - 1
+    return np.asarray(ordered[np.maximum(places, 0)])

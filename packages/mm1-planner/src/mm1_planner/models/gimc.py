@@ -11,7 +11,6 @@ import numpy as np
 from mm1_planner.inputs import positive, whole
 from mm1_planner.service import Service
 
-_ROUNDS = 200
 _APART = 1e-6
 
 
@@ -51,8 +50,7 @@ class GIMc:
         """Root of the gap's transform, by bisection of a function that is 0 at 1 too."""
         rate = self.servers * self.service_rate_per_s
         low, high = 0.0, 1.0 - 1e-12
-        for _ in range(_ROUNDS):
-            middle = (low + high) / 2
+        while low < (middle := (low + high) / 2) < high:
             above = float(self._transform(np.array([rate * (1 - middle)]))[0]) > middle
             low, high = (middle, high) if above else (low, middle)
         return low
