@@ -1,8 +1,8 @@
-"""Two siblings joined by data: latency-predictor's times are the iteration time that mm1-planner plans with."""
+"""Two siblings joined by data: mm1-planner plans with the times that latency-predictor gives."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import pytest
@@ -13,13 +13,13 @@ from mm1_planner import llm_answer, plan_llm, simulate_llm, tabulated
 MODEL, DEVICE, STACK = "opt-1.3b", "H100-SXM5-80GB", "cuda-graph"
 
 
-@lru_cache(maxsize=None)
+@cache
 def decode_s(batch: int, context: int) -> float:
     found = predict(MODEL, device=DEVICE, stack=STACK, batch=batch, prompt=max(1, context), output=2)
     return found.decode_step_s
 
 
-@lru_cache(maxsize=None)
+@cache
 def prefill_s(tokens: int) -> float:
     return predict(MODEL, device=DEVICE, stack=STACK, batch=1, prompt=tokens, output=1).prefill_s
 
