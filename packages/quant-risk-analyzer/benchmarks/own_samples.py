@@ -18,9 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from calibrate import LIKELY, UNLIKELY
 from rank_rows import ROWS, loaded
 
-from quant_risk_analyzer.agreement import bootstrap_interval, rank_agreement
+from quant_risk_analyzer.agreement import bootstrap_interval, rank_agreement, top_decile
+from quant_risk_analyzer.confidence import damage_interval, top_decile_chances
 
 RESULT = ROWS.with_name("own_samples.json")
 LENGTH, WINDOWS = 64, 8  # of one chunk
@@ -69,7 +71,28 @@ def judged(chunks: list[dict[str, list[float]]], row: dict[str, Any]) -> dict[st
                 "log_bias": float(np.median(off)),
                 "log_deviation": float(off.std()),
             }
+        found[kind]["calibration"] = _calibration(scores["exact"], truth)
     return found
+
+
+def _calibration(score: dict[str, float], truth: dict[str, float]) -> dict[str, float]:
+    """The constants that calibrate.py fitted on samples of four rounds, judged on exact ones."""
+    chances, worst = top_decile_chances(score, "own samples"), top_decile(truth)
+    c = [name in worst for name, chance in chances.items() if chance >= LIKELY]
+    a = [name in worst for name, chance in chances.items() if chance <= UNLIKELY]
+    inside = []
+    for name, risk in score.items():
+        low, high = damage_interval(risk, "own samples")
+        inside.append(low <= truth[name] <= high)
+    return {
+        "brier": float(np.mean([(chance - (name in worst)) ** 2 for name, chance in chances.items()])),
+        "layers_in_c": len(c),
+        "truly_in_c": sum(c),
+        "layers_in_a": len(a),
+        "truly_in_a": sum(a),
+        "layers": len(score),
+        "in_interval": sum(inside),
+    }
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ def weight_scores(site: Site, errors: torch.Tensor, int8_error: torch.Tensor) ->
     values, norm = spectrum(weight), float(torch.linalg.vector_norm(weight))
     lost = torch.linalg.vector_norm(errors, dim=(1, 2))
     constant = {
-        "NNCF without data": 1 / (float(torch.linalg.vector_norm(int8_error)) + 1e-30),
+        "NNCF without data": 1 / (float((int8_error.float() ** 2).mean(1).max()) + 1e-30),
         "kurtosis": float(((weight - weight.mean()) ** 4).mean() / weight.var() ** 2),
         "weightwatcher alpha": tail_exponent(values**2),
         # Independent entries of this size would have their largest singular value there.

@@ -6,8 +6,13 @@ Run: python study_page.py       (writes docs/tools/quant-risk-analyzer/study.md)
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # a test loads this file by its path
+
+from study_sections import exact_samples, real_tools
 
 PACKAGE = Path(__file__).resolve().parents[1]
 RESULTS = PACKAGE / "benchmarks" / "results"
@@ -27,7 +32,6 @@ PEERS = {
     "weight squared error": "squared error of the weight",
     "weight relative error": "relative error of the weight",
     "spectral error ratio": "spectral norm of the error over that of the weight",
-    "NNCF without data": "NNCF's score without data",
     "weightwatcher alpha": "weightwatcher's alpha",
     "kurtosis": "kurtosis of the weight",
     "role names (perfect table)": "a perfect table of role names",
@@ -67,10 +71,15 @@ def page(results: dict[str, Any]) -> str:
         "change of the "
         "softmax over its similarities to 256 other sentences.",
         f"Measured on {study['device']}, torch {study['torch']}, {study['date']}; the encoder on a CPU.",
-        "**Scores**: the scores of other tools are their formulas written again on the same rounding errors "
-        "(`peers.py`), not the tools themselves. Recall: how many of the truly worst tenth of a model's "
-        "layers "
-        "are in the predicted worst tenth. In brackets the 95 % interval by drawing models anew.",
+        "**Scores**: in these tables the scores of other tools are their formulas written again on the same "
+        "rounding errors (`peers.py`); the next section has the tools themselves and how well the formulas "
+        "stand for them. Own samples were drawn by four rounds for all positions at once; `rate` draws them "
+        "exactly now, see below. Recall: how many of the truly worst tenth of a model's layers are in the "
+        "predicted worst tenth. In brackets the 95 % interval by drawing models anew. The rows behind the "
+        "tables, layer by layer, are `results/rank_rows.csv`: `rank_tables.py` computes the tables from "
+        "them.",
+        *real_tools(results),
+        *exact_samples(results),
         *_groups(study["tables"]),
         *_calibration(results["calibration"]),
         *_allocation(results),
