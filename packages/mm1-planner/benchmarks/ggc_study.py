@@ -1,4 +1,4 @@
-"""Errors of `GGc` and of textbook formulas against long simulations, on cells that took no part in its choice.
+"""Errors of `GGc` and of textbook formulas against long simulations, on cells that took no part in it.
 
     python packages/mm1-planner/benchmarks/ggc_study.py [--set judging] [--output ggc_study.json]
 
@@ -98,9 +98,7 @@ def main() -> None:
             "command": f"python packages/mm1-planner/benchmarks/ggc_study.py --set {arguments.set}",
             "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
             "python": platform.python_version(),
-            "versions": {
-                name: importlib.metadata.version(name) for name in ("mm1-planner", "numpy", "scipy")
-            },
+            "versions": {name: importlib.metadata.version(name) for name in ("mm1-planner", "numpy")},
             "rows": rows,
             "declared_and_wrong": missed,
         }
