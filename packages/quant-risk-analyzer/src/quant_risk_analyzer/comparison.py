@@ -13,7 +13,7 @@ from quant_risk_analyzer.ratings import Thresholds
 from quant_risk_analyzer.report import FormatRisk, RiskReport
 from quant_risk_analyzer.risk import rate_windows
 from quant_risk_analyzer.sites import chosen_sites
-from quant_risk_analyzer.texts import own_windows, text_windows
+from quant_risk_analyzer.texts import windows_to_run
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,9 @@ def compare(
     if models[0].vocab_size != models[1].vocab_size:
         sizes = " and ".join(str(model.vocab_size) for model in models)
         raise BadInput(f"vocabularies of {sizes} tokens: expected two checkpoints of one architecture")
-    count = max(1, tokens // context)
-    if calibration is None:
-        ids = own_windows(models[0], windows=count, length=context, seed=seed, rounds=rounds)
-    else:
-        ids = text_windows(models[0], calibration, windows=count, length=context, least=2)
-    tier = "calibration text" if calibration is not None else "own samples" if rounds else "random tokens"
+    ids, tier = windows_to_run(
+        models[0], calibration, tokens=tokens, context=context, rounds=rounds, seed=seed
+    )
     reports = []
     for turn, model in enumerate(models):
         chosen = chosen_sites(model, layers)

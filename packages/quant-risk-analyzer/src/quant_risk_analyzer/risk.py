@@ -20,7 +20,7 @@ from quant_risk_analyzer.ratings import Thresholds
 from quant_risk_analyzer.reasons import channel_reasons, comparison_reasons
 from quant_risk_analyzer.report import FormatRisk, LayerRisk, RiskReport
 from quant_risk_analyzer.sites import Site, chosen_sites, unrated
-from quant_risk_analyzer.texts import own_windows, text_windows
+from quant_risk_analyzer.texts import windows_to_run
 
 if TYPE_CHECKING:
     import torch
@@ -100,12 +100,7 @@ def rate(
     """
     network = opened(model)
     chosen = chosen_sites(network, layers)
-    count = max(1, tokens // context)
-    if calibration is None:
-        ids = own_windows(network, windows=count, length=context, seed=seed, rounds=rounds)
-    else:
-        ids = text_windows(network, calibration, windows=count, length=context, least=2)
-    tier = "calibration text" if calibration is not None else "own samples" if rounds else "random tokens"
+    ids, tier = windows_to_run(network, calibration, tokens=tokens, context=context, rounds=rounds, seed=seed)
     return rate_windows(
         network,
         ids,

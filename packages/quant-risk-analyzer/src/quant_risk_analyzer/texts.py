@@ -25,6 +25,18 @@ def random_windows(vocab_size: int, *, windows: int, length: int, seed: int) -> 
     return torch.randint(0, vocab_size, (windows, length), generator=generator)
 
 
+def windows_to_run(
+    model: Any, calibration: str | None, *, tokens: int, context: int, rounds: int, seed: int
+) -> tuple[torch.Tensor, str]:
+    """Windows of the calibration text, else of the model's own samples; with the name of that tier."""
+    count = max(1, tokens // context)
+    if calibration is not None:
+        ids = text_windows(model, calibration, windows=count, length=context, least=2)
+        return ids, "calibration text"
+    ids = own_windows(model, windows=count, length=context, seed=seed, rounds=rounds)
+    return ids, "own samples" if rounds else "random tokens"
+
+
 def own_windows(model: Any, *, windows: int, length: int, seed: int, rounds: int) -> torch.Tensor:
     """What the model itself writes behind a random first token.
 
