@@ -1,20 +1,23 @@
 """The accuracy table: errors on what no fit saw, with other people's formulas on the same rows.
 
     python packages/latency-predictor/benchmarks/accuracy.py [--data DATA] [--aiconfigurator PYTHON]
+        [--genz PYTHON]
 
 From the committed rows alone: products, whole passes of model families left out, a GPU left out, OPT-30B,
 advised batches, and peers. With DATA, the folder of `third_party`, also what others measured on an A100, an
-H100, an H200 and an A40. PYTHON is the interpreter of an environment with aiconfigurator 0.12.
+H100, an H200 and an A40. PYTHON is the interpreter of an environment with aiconfigurator 0.12 or
+genz-llm 0.0.16.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from peers import aiconfigurator, linear
+from peers import PEERS, compare, linear
 
 from latency_predictor import accuracy as a
 from latency_predictor.calibration import calibrate
@@ -149,9 +152,9 @@ def published() -> None:
 def third_party_rows(data: Path) -> None:
     from composed import as_arrays, predicted
     from fit_coefficients import published_rows
-    from third_party import NAMES, gemms, hardware, layers
+    from third_party import NAMES, gemms, hardware, layers, third_party
 
-    from latency_predictor.fitting.operators import fit_gemm, gemm_seconds
+    from latency_predictor.fitting.operators import fit_device, fit_gemm, gemm_seconds
 
     heading("Products at weight shapes left out of the fit, measured by aiconfigurator")
     for gpu in ("a100", "h100", "h200"):
@@ -177,6 +180,19 @@ def third_party_rows(data: Path) -> None:
         for phase, chosen in (("prefill", ~mine.decode), ("decode", mine.decode)):
             line(f"{gpu.upper()} {phase}", np.abs(found / mine.measured - 1)[chosen], BARS["sheet"])
 
+    heading("The vllm stack: layers of vLLM's kernels by Vidur, each model left out of the fit of its GPU")
+    for gpu in ("a100", "h100", "a40"):
+        rows = [one for one in every if one["gpu"] == gpu]
+        judged = defaultdict(list)
+        for model in sorted({one["model"] for one in rows}):
+            samples = third_party(data, gpu, [one for one in rows if one["model"] != model], layers_only=True)
+            mine = as_arrays([one for one in rows if one["model"] == model])
+            found = predicted(mine, fit_device(NAMES[gpu], samples, hardware(gpu)), gpu)
+            for phase, chosen in (("prefill", ~mine.decode), ("decode", mine.decode)):
+                judged[phase].append(np.abs(found / mine.measured - 1)[chosen])
+        for phase, errors in judged.items():
+            line(f"{gpu.upper()} {phase}, {len(errors)} models", np.concatenate(errors), BARS["model"])
+
     heading("Stacks calibrated on at most eight published rows, judged on those rows")
     for name, rows in published_rows(data).items():
         base = "fastertransformer" if name == "fastertransformer" else "torch-2022"
@@ -195,14 +211,18 @@ def third_party_rows(data: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--aiconfigurator", type=Path)
+    for name in PEERS:
+        parser.add_argument(f"--{name}", type=Path, metavar="PYTHON")
     options = parser.parse_args()
     own_rows()
     published()
-    if options.aiconfigurator is not None:
+    asked = {name: getattr(options, name) for name in PEERS if getattr(options, name) is not None}
+    if asked:
         content, h200 = read_collected(RESULTS / "h200.json"), device("H200")
-        ours = a.unseen_models(content, "cuda-graph", device=h200, fit=a.own_operators(content, h200))
-        aiconfigurator(options.aiconfigurator, content, ours, line, heading)
+        fit = a.own_operators(content, h200, ceilings=json.loads(CEILINGS.read_text(encoding="utf-8")))
+        ours = a.unseen_models(content, "cuda-graph", device=h200, fit=fit)
+        for name, python in asked.items():
+            compare(PEERS[name], python, content, ours, line, heading)
     if options.data is not None:
         third_party_rows(options.data)
 

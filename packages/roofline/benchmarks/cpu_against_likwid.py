@@ -1,12 +1,13 @@
 """What `roofline measure` prints for a CPU beside likwid-bench, STREAM's loops and BLAS, in one run.
 
-    python packages/roofline/benchmarks/cpu_against_likwid.py results.json [path/to/likwid-bench]
+    python packages/roofline/benchmarks/cpu_against_likwid.py results.json [ROUNDS [path/to/likwid-bench]]
 
-Each round measures everything once and briefly, ours and theirs in turn. A ceiling is what a machine can do
-when nothing else runs, and other work only takes from it: each program's figure is its best round. All use
-every CPU of this process and equal working sets; on a machine with other work, give it one:
-`taskset -c 0 chrt -f 10 python ...`. Prints a table and writes it with the machine's name, conditions and
-versions. Needs a C compiler with OpenMP; without likwid-bench only STREAM's loops stand beside ours.
+Each round measures everything once and briefly, ours and theirs in turn; a later call adds its rounds to
+those of the file. A ceiling is what a machine can do when nothing else runs, and other work only takes from
+it: each program's figure is its best round. All use every CPU of this process and equal working sets; on a
+machine with other work, give it one: `taskset -c 0 chrt -f 10 python ...`. Prints a table and writes it with
+the machine's name, conditions and versions. Needs a C compiler with OpenMP; without likwid-bench only
+STREAM's loops stand beside ours.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ from roofline.cpu_streams import Streams
 from roofline.measurement import machine_name
 from roofline.native import Native, compiled
 
-ROUNDS = 6
+ROUNDS = "6"
 SECONDS = 0.05
-SUITE_SECONDS = 6.0  # what `roofline measure` takes by default
+SUITE_SECONDS = 3.0
 LIKWID = {"read": "load", "write": "store", "copy": "copy", "write_nt": "store_mem", "copy_nt": "copy_mem"}
-LOOPS = {"read": "sum", "write": "fill", "copy": "copy"}
+LOOPS = {"read": "sum", "write": "fill", "copy": "copy", "write_nt": "past_fill", "copy_nt": "past_copy"}
 PRODUCTS = (1024, 2048)
 BAR = 0.05
 Found = dict[tuple[str, str], dict[str, list[float]]]
@@ -103,8 +104,7 @@ def streams_round(native: Native, bench: str, program: Path, found: Found, sets:
             passes, row = int(rate * SECONDS / size), found[level, name]
             _add(row, "ours", rate)
             _add(row, "likwid", likwid(bench, LIKWID[name] + ending, size, threads, passes))
-            if name in LOOPS:
-                _add(row, "stream", stream(program, LOOPS[name], size, threads, passes))
+            _add(row, "stream", stream(program, LOOPS[name], size, threads, passes))
     streams.close()
     rates = vector_rates(native, threads=threads, seconds=2 * SECONDS)
     for dtype, test in (("fp32", "peakflops_sp"), ("fp64", "peakflops")):
@@ -149,35 +149,44 @@ def table(found: Found) -> Iterator[dict]:
                 yield {"level": level, "kernel": name, "of": who, "best": best, "ratio": ratio}
 
 
-def main(output: Path, bench: str = "likwid-bench") -> None:
+def main(output: Path, rounds: str = ROUNDS, bench: str = "likwid-bench") -> None:
     native, caches = compiled(), cache_bytes()
     assert native is not None, "no C compiler"
     largest = max(256 << 20, 4 * max(caches.values()))
-    sets = {name: size // 2 for name, size in caches.items()} | {"memory": largest}
+    # A last cache is shared with what else runs on the chip: less of it is ours.
+    sets = {name: size // (4 if name == "llc" else 2) for name, size in caches.items()}
+    sets["memory"] = largest
+    held = json.loads(output.read_text(encoding="utf-8")) if output.is_file() else {"conditions": []}
     found: Found = defaultdict(dict)
-    before = cpu_conditions()
+    for level, kernels in held.get("readings", {}).items():
+        found |= {(level, name): row for name, row in kernels.items()}
+    done = len(held["conditions"])
     with tempfile.TemporaryDirectory() as folder:
         program = compiled_stream(Path(folder))
-        for number in range(ROUNDS):
+        for number in range(done, done + int(rounds)):
             streams_round(native, bench, program, found, sets)
             suite_round(found, number)
-            print(f"round {number + 1} of {ROUNDS}", file=sys.stderr)
+            held["conditions"].append(cpu_conditions())
+            print(f"round {number + 1}", file=sys.stderr)
     rows = list(table(found))
     for row in rows:
         shown = "  ".join(f"{who} {value / 1e9:8.2f}" for who, value in row["best"].items())
         ratio = "      " if row["ratio"] is None else f"{row['ratio']:6.3f}"
         print(f"{row['level']:10} {row['kernel']:9} {row['of']:8} {ratio}   {shown}")
+    readings: dict[str, dict] = defaultdict(dict)
+    for (level, name), row in found.items():
+        readings[level][name] = {who: [float(f"{v:.5g}") for v in values] for who, values in row.items()}
     payload = {
         "date": time.strftime("%Y-%m-%d"),
-        "command": "python packages/roofline/benchmarks/cpu_against_likwid.py",
+        "command": "taskset -c 0 chrt -f 10 python packages/roofline/benchmarks/cpu_against_likwid.py",
         "device": machine_name(),
         "threads": usable_cpus(),
-        "rounds": ROUNDS,
         "versions": {"likwid-bench": _version(bench), "compiler": native.compiler, "numpy": np.__version__},
-        "conditions": {"before": before, "after": cpu_conditions()},
         "working_sets_bytes": sets,
         "within": {f"{BAR:.0%}": sum(abs(row["ratio"] - 1) <= BAR for row in rows if row["ratio"])},
         "rows": rows,
+        "readings": readings,
+        "conditions": held["conditions"],
     }
     with atomic_file(output) as beside:
         beside.write_text(json.dumps(payload, indent=1) + "\n", encoding="utf-8")
@@ -191,4 +200,4 @@ def _version(bench: str) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:3])
+    main(Path(sys.argv[1]), *sys.argv[2:4])
