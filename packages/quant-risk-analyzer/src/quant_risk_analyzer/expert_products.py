@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mfi_command import BadInput
 from quant_risk_analyzer.models import LanguageModel
 from quant_risk_analyzer.products import Products, label_scores
 from quant_risk_analyzer.sites import Site
@@ -86,6 +87,8 @@ def _group_products(
     try:
         for at in range(len(tokens)):
             logits = model(tokens[at : at + 1])
+            if not logits.requires_grad:
+                raise BadInput(f"{next(iter(layers))} did not run in the forward pass: it cannot be rated")
             for probe, score in enumerate(label_scores(logits.detach(), probes, generator)):
                 gradients = torch.autograd.grad(
                     logits,

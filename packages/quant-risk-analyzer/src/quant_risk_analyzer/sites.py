@@ -152,7 +152,7 @@ def _stacked_sites(model: Any, config: Mapping[str, Any]) -> Iterator[Site]:
     """The experts of stacks (experts, ., .), named as `checkpoint_lens.weight_matrices` names them."""
     for path, module in _named_modules(model):
         for last, stack in module.named_parameters(recurse=False):
-            if stack.ndim != 3 or "expert" not in f"{path}.{last}":
+            if stack.ndim != 3 or "expert" not in path:
                 continue
             shape = tuple(stack.shape)
             known = getattr(module, "is_transposed", None)  # transformers' own word for it
