@@ -32,6 +32,8 @@ def default_tokens(device: str) -> int:
     """
     if device.startswith("cuda"):
         return 1
+    if device != "cpu":  # a name that torch may not know, which is said where the model is put there
+        return 0
     return min((row.tokens for row in kept_rows(device)), default=0)
 
 
