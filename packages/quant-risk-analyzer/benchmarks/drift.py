@@ -160,6 +160,8 @@ def main() -> None:
             entry[each]["by_format"] = {
                 name: judged([row for row in of if row["format"] == name], "layers") for name in NAMES
             }
+        if len(granularities) > 1:
+            entry["all"] = {kind: judged(rows, kind) for kind in ("layers", "singular", "eigenvalues")}
         if model == "reference":
             noise = simulated(model)
             int3 = [row for row in rows if row["format"] == "int3" and row["granularity"] == "channel"]

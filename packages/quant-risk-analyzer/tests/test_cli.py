@@ -183,11 +183,14 @@ def test_a_nan_weight_is_refused(folder):
     # Behind the last weight of a linear layer lie two norms of 16 numbers.
     raw[-132:-128] = np.float32("nan").tobytes()
     path.write_bytes(bytes(raw))
-    for command in (["rate", folder], ["drift", folder]):
-        result = run(*command)
-        assert result.exit_code == 2
-        assert "NaN" in result.stderr
-        assert result.stderr.count("\n") == 1
+    result = run("rate", folder)
+    assert result.exit_code == 2
+    assert "NaN" in result.stderr
+    assert result.stderr.count("\n") == 1
+    finished = run("drift", folder, "--formats", "int8", "--json")
+    assert finished.exit_code == 1
+    assert "1 weights hold NaN" in finished.stderr
+    assert len(json.loads(finished.stdout)["layers"]) == 13
 
 
 def test_help_and_import_load_no_torch():

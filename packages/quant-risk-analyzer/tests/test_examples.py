@@ -8,14 +8,8 @@ import pytest
 from quant_risk_analyzer.examples import example, same
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "outlier",
-        pytest.param("rating", marks=pytest.mark.slow),
-        pytest.param("budget", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow  # `mfi verify` runs all three in CI
+@pytest.mark.parametrize("name", ["rating", "outlier", "budget"])
 def test_prints_what_its_text_says(name):
     found = example(name)
     printed = found.run()

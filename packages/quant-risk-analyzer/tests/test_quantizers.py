@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mfi_command import BadInput
 from quant_risk_analyzer import FORMATS, quantize, search_scale
 
-SHAPES = st.sampled_from([(1, 1), (3, 7), (5, 64), (4, 130), (2, 33), (17, 5)])
+SHAPES = st.sampled_from([(1, 1), (3, 7), (2, 64), (1, 130), (2, 33), (17, 5)])
 KINDS = st.sampled_from(["normal", "tailed", "zeros", "zero row", "constant", "tiny", "huge", "positive"])
 FORMAT = st.sampled_from(["int8", "int6", "int4", "int3", "int2"])
 GRANULARITY = st.sampled_from(["tensor", "channel", 32, 64])
@@ -125,14 +125,14 @@ def test_bfloat16_weights_are_rounded_in_float32():
 
 @given(st.integers(0, 2**32), KINDS, st.sampled_from(["int4", "int3"]), GRANULARITY)
 def test_mse_scale_is_the_best_of_its_grid_and_never_worse_than_absmax(seed, kind, name, granularity):
-    W = draw(seed, (3, 40), kind).astype(np.float64)
-    scales = search_scale(W, name, granularity=granularity, points=20)
+    W = draw(seed, (2, 36), kind).astype(np.float64)
+    scales = search_scale(W, name, granularity=granularity, points=12)
     limit = 2 ** (FORMATS[name].bits - 1) - 1
     for scale, block in zip(scales.reshape(-1), blocks_of(W.shape, granularity), strict=True):
         w = W[tuple(np.array(block).T)]
         start = np.abs(w).max() / limit or 1.0
         errors = {}
-        for fraction in [0.2 + 0.8 * i / 19 for i in range(20)]:
+        for fraction in [0.2 + 0.8 * i / 11 for i in range(12)]:
             step = start * fraction
             errors[fraction] = sum(
                 (x / start - max(-limit, min(limit, round(x / step))) * fraction) ** 2 for x in w

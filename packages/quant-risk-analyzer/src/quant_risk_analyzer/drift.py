@@ -237,9 +237,20 @@ def drifts(
     formats: Sequence[str] | str = ("int8", "int4"),
     granularity: Granularity = "channel",
     layers: str = "*",
+    on_invalid: Callable[[str, str], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[LayerDrift]:
     """Drift of every linear layer of a checkpoint, read one at a time: the model is not built.
+
+    Parameters
+    ----------
+    model, formats, granularity, layers
+        As for `rate`; a path or "reference".
+    on_invalid
+        Called with the name of a weight that holds NaN or infinities, and the reason; the rest is finished.
+        Without it such a weight is an error.
+    on_progress
+        Called with (layers done, layers).
 
     Raises
     ------
@@ -255,8 +266,11 @@ def drifts(
         raise BadInput(f"no linear layer of {model} matches {layers!r}: see `checkpoint-lens ls`")
     found = []
     for done, layer in enumerate(chosen, 1):
-        weight = checked(np.asarray(checkpoint[layer.tensor]))
-        found += layer_drifts(layer.name, weight, kinds, granularity)
+        weight = np.asarray(checkpoint[layer.tensor])
+        if on_invalid is not None and not np.isfinite(weight.astype(np.float32)).all():
+            on_invalid(layer.name, "NaN or infinite")
+        else:
+            found += layer_drifts(layer.name, checked(weight), kinds, granularity)
         if on_progress is not None:
             on_progress(done, len(chosen))
     return found

@@ -259,6 +259,7 @@ def test_tables(plan):
         ("q4_k", "modelopt", "no format q4_k"),
         ("fp8", "gguf", "no type for fp8_e4m3"),
         ("int3", "bitsandbytes", "one format for all modules"),
+        ("fp4", "bitsandbytes", "int8, nf4"),
         ("int4", "llm-compresor", "did you mean llm-compressor"),
     ],
 )

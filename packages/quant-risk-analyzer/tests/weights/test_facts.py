@@ -17,10 +17,12 @@ def of(W, *names, granularity="channel"):
     return matrix_facts("w", W, "float32", [format_named(name) for name in names], granularity)
 
 
-@given(st.integers(0, 2**32), SHAPES, st.sampled_from(["channel", "tensor", 16]))
-def test_errors_are_those_of_quantize(seed, shape, granularity):
+PAIRS = st.sampled_from([("int4", "nf4"), ("fp8_e4m3", "mxfp4")])
+
+
+@given(st.integers(0, 2**32), SHAPES, st.sampled_from(["channel", "tensor", 16]), PAIRS)
+def test_errors_are_those_of_quantize(seed, shape, granularity, names):
     W = np.random.default_rng(seed).standard_t(4, shape).astype(np.float32)
-    names = ("int4", "fp8_e4m3", "nf4", "mxfp4")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(facts, "PART", 128)  # several parts, the last one short
         found = of(W, *names, granularity=granularity)

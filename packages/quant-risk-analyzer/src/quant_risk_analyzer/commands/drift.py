@@ -16,8 +16,16 @@ def drift(
     """Drift of singular values and eigenvalues, predicted from the step and measured."""
     from quant_risk_analyzer.drift import LIMIT, drifts
 
+    invalid: dict[str, str] = {}
     with progress("spectra") as tick:
-        found = drifts(model, formats=formats, granularity=granularity, layers=layers, on_progress=tick)
+        found = drifts(
+            model,
+            formats=formats,
+            granularity=granularity,
+            layers=layers,
+            on_invalid=invalid.__setitem__,
+            on_progress=tick,
+        )
     rows = [
         [
             each.name,
@@ -34,7 +42,7 @@ def drift(
     over = sum(each.exceeds for each in found)
     right = sum((each.predicted > LIMIT) == each.exceeds for each in found)
     return Report(
-        fields={"layers": [each.to_dict() for each in found]},
+        fields={"layers": [each.to_dict() for each in found], "invalid": invalid},
         tables=[
             Table(
                 "Largest relative change over the top half of the singular values, and of the eigenvalues of "
@@ -55,4 +63,7 @@ def drift(
         notes=[
             f"{over} of {len(found)} drift over {LIMIT:.0%}; the prediction is on the right side for {right}."
         ],
+        over_limit=f"{len(invalid)} weights hold NaN or infinities: {', '.join(invalid)}"
+        if invalid
+        else None,
     )

@@ -9,10 +9,10 @@ from typing import Any
 from mfi_command import BadInput
 from quant_risk_analyzer.export.plan import Plan
 
+# Its fp4 is not e2m1: the smallest level is 1/192 of the largest, not 1/12 (benchmarks/quantizer_peers.py).
 BITSANDBYTES: dict[str, dict[str, Any]] = {
     "int8": {"load_in_8bit": True},
     "nf4": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
-    "fp4_e2m1": {"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"},
 }
 TORCHAO = {
     "int8": "Int8WeightOnlyConfig",
