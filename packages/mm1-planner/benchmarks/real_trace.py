@@ -4,6 +4,10 @@
 
 The trace is the Azure LLM inference trace of 2023, conversations (Azure/AzurePublicDataset, CC-BY-4.0), or
 any file with `ContextTokens` and `GeneratedTokens`. Servers take one request at a time; replicas batch.
+
+A trace is one sample without a steady state: no longer run settles what another day would ask for. What the
+replay owes to where it begins is printed: the fewest servers where it starts at each of eight points and
+comes round.
 """
 
 from __future__ import annotations
@@ -12,9 +16,15 @@ import argparse
 import datetime
 import json
 import platform
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from mm1_planner import Replica, Trace, burstiness, plan, plan_llm, read_trace
+import numpy as np
+
+from mm1_planner import Replica, Trace, burstiness, parse_slo, parse_slos, plan, plan_llm, read_trace
+from mm1_planner.search import fewest
+from mm1_planner.workload import replayed, service_of_trace
 
 SERVICE = "0.05 + 0.02*GeneratedTokens"
 PROMISES = ("p90_wait<0.5", "p99_wait<0.5", "p99_wait<5", "p99.9_wait<5", "mean_wait<0.05", "p99_sojourn<15")
@@ -35,6 +45,7 @@ def servers(trace: Trace) -> list[dict[str, object]]:
                 "poisson": answer.poisson_servers,
                 "replay": answer.replay_servers,
                 "settled": answer.settled,
+                "replay_by_shifted_start": _shifted(answer.replay_servers or 1, trace, slo),
                 "at_poisson_of_limit": _at(answer.poisson_servers, trace, slo),
             }
         )
@@ -42,11 +53,24 @@ def servers(trace: Trace) -> list[dict[str, object]]:
     return rows
 
 
+def _shifted(guess: int, trace: Trace, slo: str) -> list[int | None]:
+    """The fewest servers in replays that start at eight points of the trace."""
+    whole = replayed(trace, service_of_trace(SERVICE, trace, seed=0)[1], seed=0)
+    goals, found = parse_slos(slo), []
+    for start in np.linspace(0, trace.requests, 8, endpoint=False).astype(int):
+        turned = replace(
+            whole,
+            gaps_s=np.roll(whole.gaps_s, -start),
+            services_s=np.roll(whole.services_s, -start),
+            tried={},
+            counted={},
+        )
+        found.append(fewest(partial(turned.keeps, slos=goals), low=1, guess=guess, most=10_000))
+    return found
+
+
 def _at(count: int | None, trace: Trace, slo: str) -> float | None:
     """The promise in the replay with the servers that Poisson arrivals ask for, over its limit."""
-    from mm1_planner.slo import parse_slo
-    from mm1_planner.workload import replayed, service_of_trace
-
     if count is None:
         return None
     goal = parse_slo(slo)

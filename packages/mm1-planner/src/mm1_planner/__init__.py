@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from mm1_planner.models.phases import erlang_phases, mmpp_map, poisson_map, renewal_map, two_moment_phases
     from mm1_planner.models.priority import Priority, PriorityClass
     from mm1_planner.models.sharing import Sharing
-    from mm1_planner.planning import Kept, Plan, Point, plan
+    from mm1_planner.planning import plan
+    from mm1_planner.plans import Kept, Plan, Point
     from mm1_planner.profiles import Profile, parse_profile
     from mm1_planner.renewal import Autocorrelation
     from mm1_planner.replications import replicate
@@ -110,7 +111,7 @@ _HOMES = {
     "grid": "mm1_planner.sweeps.simulated",
     "hpa": "mm1_planner.export.manifests",
     "keda": "mm1_planner.export.manifests",
-    "Kept": "mm1_planner.planning",
+    "Kept": "mm1_planner.plans",
     "LEVELS": "mm1_planner.models.answer",
     "LiveFit": "mm1_planner.metrics.fit",
     "llm_answer": "mm1_planner.llm.closed_form",
@@ -143,12 +144,12 @@ _HOMES = {
     "parse_service": "mm1_planner.service",
     "parse_slo": "mm1_planner.slo",
     "parse_slos": "mm1_planner.slo",
-    "Plan": "mm1_planner.planning",
+    "Plan": "mm1_planner.plans",
     "plan": "mm1_planner.planning",
     "plan_classes": "mm1_planner.classes",
     "plan_gpus": "mm1_planner.cost",
     "plan_llm": "mm1_planner.llm.planning",
-    "Point": "mm1_planner.planning",
+    "Point": "mm1_planner.plans",
     "poisson_map": "mm1_planner.models.phases",
     "Policy": "mm1_planner.autoscaling.laws",
     "Priority": "mm1_planner.models.priority",

@@ -15,6 +15,7 @@ from mm1_planner.cost import cost_of
 from mm1_planner.inputs import not_negative, parse_rate_per_s, positive, whole
 from mm1_planner.intervals import Estimate
 from mm1_planner.models.choice import answer_of, answer_to
+from mm1_planner.plans import Kept
 from mm1_planner.search import fewest
 from mm1_planner.service import Service, gamma_service, parse_service
 from mm1_planner.simulation import BATCHES, FEWEST, MOST
@@ -49,30 +50,16 @@ class TrafficClass:
 
 
 @dataclass(frozen=True)
-class ClassKept:
-    """A promise to one class; seconds.
+class ClassKept(Kept):
+    """A promise to one class, as `Kept`; the formula is for waits in order of arrival.
 
     Attributes
     ----------
-    name, slo, metric, limit_s
-        The class and its promise.
-    analytic_s : float or None
-        By formula, for waits in order of arrival.
-    simulated_s, low_s, high_s : float
-        By simulation, with the 95 % interval.
-    with_one_less_s : float
-        Likewise with one server less; infinite where that has no steady state.
+    name : str
+        The class.
     """
 
     name: str
-    slo: str
-    metric: str
-    limit_s: float
-    analytic_s: float | None
-    simulated_s: float
-    low_s: float
-    high_s: float
-    with_one_less_s: float
 
 
 @dataclass(frozen=True)
@@ -298,7 +285,7 @@ def _kept(pool: _Pool, servers: int, kind: TrafficClass, slo: Slo, low: int) -> 
         rate = pool.gaps_s.size / float(pool.gaps_s.sum())
         formula = float(getattr(answer_to(poisson(rate), law, servers), slo.metric))
     return ClassKept(
-        kind.name, str(slo), slo.metric, slo.limit_s, formula, estimate.value, *estimate.interval(), less
+        str(slo), slo.metric, slo.limit_s, formula, estimate.value, *estimate.interval(), less, kind.name
     )
 
 

@@ -10,7 +10,7 @@ from mfi_command import BadInput
 from mm1_planner.inputs import not_negative
 
 if TYPE_CHECKING:
-    from mm1_planner.planning import Plan
+    from mm1_planner.plans import Plan
 
 _HOURS_PER_MONTH = 730.0
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mfi_command import require
 from mm1_planner.dispersion import Burstiness
-from mm1_planner.planning import Plan
+from mm1_planner.plans import Plan
 from mm1_planner.sensitivity import Sensitivity
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from mm1_planner.cost import GpuChoice
 from mm1_planner.intervals import Estimate
 from mm1_planner.llm.planning import LlmPlan
 from mm1_planner.models.answer import METRICS
-from mm1_planner.planning import Plan
+from mm1_planner.plans import Plan
 from mm1_planner.sensitivity import Sensitivity
 from mm1_planner.simulation import Simulation
 from mm1_planner.solution import Solution

@@ -30,8 +30,10 @@ def verdict_of(
     if basis == "formula":
         parts.append("too close for simulation to tell, the exact formula decides")
     elif not decided.settled(question.slos):
+        longer = "" if basis != "replay" else "; a trace has no longer run, for another day one more is safer"
         parts.append(
             "not settled: an interval holds the limit or is not known, one server more or less may be right"
+            + longer
         )
     if question.limits:
         share = workload.at(servers).blocking

@@ -33,7 +33,7 @@ def test_same_draws_same_times(seed: int, servers: int, room: int | None, law: s
         assert not np.isnan(fast[0]).any()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=max(20, settings.default.max_examples // 3))
 @given(
     seed=st.integers(0, 2**32),
     servers=st.sampled_from([1, 2, 5, 16]),

@@ -72,11 +72,11 @@ def test_exponential_service_is_mm1(load: float) -> None:
 
 
 def test_measured_times_are_the_law_of_those_times() -> None:
-    times = np.random.default_rng(5).gamma(2.0, 0.5, 4000)
+    times = np.random.default_rng(5).gamma(2.0, 0.5, 1000)
     measured = MG1(0.8 / times.mean(), Empirical(times)).answer()
     fitted = MG1(0.8 / times.mean(), Gamma(float(times.mean()), float(times.std() / times.mean()))).answer()
     assert measured.mean_wait_s == pytest.approx(fitted.mean_wait_s, rel=1e-12)
-    assert measured.p99_wait_s == pytest.approx(fitted.p99_wait_s, rel=0.02)
+    assert measured.p99_wait_s == pytest.approx(fitted.p99_wait_s, rel=0.05)
 
 
 def test_constant_service_agrees_with_the_exact_model_where_it_is_smooth() -> None:

@@ -97,7 +97,8 @@ class MAPPHc:
     def _without_diagonal(self, change: np.ndarray) -> np.ndarray:
         """Rates within a level."""
         quiet = self.arrivals[0] - np.diag(np.diag(self.arrivals[0]))
-        return np.asarray(_beside(quiet, np.eye(len(change))) + _beside(np.eye(len(quiet)), change))
+        rates: np.ndarray = _beside(quiet, np.eye(len(change))) + _beside(np.eye(len(quiet)), change)
+        return rates
 
     @cached_property
     def _full(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
