@@ -6,8 +6,8 @@ At each load the runs end by the rule of `simulate`, at the precision of the mea
 0.5, and somewhat less above, where 1,000 runs at 1 % would be 1e11 customers. A shorter run is the
 harder case. The rule was chosen on other seeds. The file is written after every fifty runs; a later call goes
 on where an earlier one stopped.
-With 1,000 runs a true 95 % is seen between 93.6 % and 96.4 % in 95 of 100 studies. `--runs 4000 --load 0.5` goes
-on where that left doubt; the coverage of the first 1,000 is kept beside.
+With 1,000 runs a true 95 % is seen between 93.6 % and 96.4 % in 95 of 100 studies. `--runs 4000 --load 0.5`
+goes on where that left doubt; the coverage of the first 1,000 is kept beside.
 """
 
 from __future__ import annotations
