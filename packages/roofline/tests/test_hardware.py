@@ -41,8 +41,9 @@ def test_rates_are_dense() -> None:
 # FLOP a clock of a multiprocessor's matrix units, dense, 16 bits with fp32 sums, over that of its fp32 lanes,
 # from the white papers of the architectures: doubled where a figure with sparsity was typed.
 MATRIX_OVER_VECTOR = {
-    "V100-PCIe-32GB": 1024 / 128, "V100-SXM2-32GB": 1024 / 128, "T4": 1024 / 128, "A100-PCIe-40GB": 2048 / 128,
-    "A100-SXM4-40GB": 2048 / 128, "A100-80GB": 2048 / 128, "A100-PCIe-80GB": 2048 / 128,
+    "V100-PCIe-32GB": 1024 / 128, "V100-SXM2-32GB": 1024 / 128, "T4": 1024 / 128,
+    "A100-PCIe-40GB": 2048 / 128, "A100-SXM4-40GB": 2048 / 128, "A100-80GB": 2048 / 128,
+    "A100-PCIe-80GB": 2048 / 128,
     "A100-SXM4-80GB": 2048 / 128, "A10": 1024 / 256, "A40": 1024 / 256, "L4": 1024 / 256, "L40S": 1024 / 256,
     "H100-PCIe": 4096 / 256, "H100-SXM5-80GB": 4096 / 256, "H100-NVL": 4096 / 256, "H200-SXM": 4096 / 256,
     "B200-SXM": 8192 / 256, "GB200": 8192 / 256, "B300-SXM": 8192 / 256, "RTX-3090": 512 / 256,
