@@ -35,6 +35,7 @@ REQUESTS, WARMUP = 60_000, 6_000
 FEWEST, MOST = 3, 20
 ITL_PRECISION, TTFT_PRECISION = 0.005, 0.025
 SLO_LOADS = 0.4, 0.85
+STEP = 0.02
 RESULTS = Path(__file__).parent / "results"
 Requests = tuple[np.ndarray, np.ndarray, Replica]
 
@@ -112,15 +113,25 @@ def read(rows: Path) -> list[dict]:
     return [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
 
 
-def highest_rate(value: Callable[[float], float], target: float, capacity: float) -> float:
-    """The largest rate below the capacity at which value(rate) is at most the target, by bisection."""
-    low, high = 0.01 * capacity, 0.995 * capacity
-    if value(low) > target:
+def kept_rate(value: Callable[[float], float], target: float, rate: float, capacity: float) -> float:
+    """The rate at which value(rate), which grows, is the target: from `rate` in steps, then by a chord."""
+    low = high = rate
+    at_low = at_high = value(rate)
+    step = STEP if at_high < target else -STEP
+    while (at_high < target) if step > 0 else (at_low > target):
+        if step > 0:
+            low, at_low = high, at_high
+            high = min(high * (1 + step), 0.995 * capacity)
+            at_high = value(high)
+            if high == low:
+                return high
+        else:
+            high, at_high = low, at_low
+            low *= 1 + step
+            at_low = value(low)
+    if at_high == at_low:
         return low
-    for _ in range(14):
-        middle = (low + high) / 2
-        low, high = (middle, high) if value(middle) <= target else (low, middle)
-    return low
+    return low + (high - low) * (target - at_low) / (at_high - at_low)
 
 
 def judged(row: dict) -> dict[str, object]:
@@ -136,7 +147,7 @@ def judged(row: dict) -> dict[str, object]:
         return float(getattr(asked, f"mean_{name}"))
 
     slo = row["at_slo"]
-    kept = highest_rate(mean, slo[name], answer.capacity_per_s)
+    kept = kept_rate(mean, slo[name], slo["rate_per_s"], answer.capacity_per_s)
     return found | {
         "load": round(at["rate_per_s"] / answer.capacity_per_s, 3),
         "prefill": round(answer.prefill_share, 3),

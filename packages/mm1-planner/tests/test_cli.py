@@ -175,7 +175,7 @@ def test_llm_answers_with_both_numbers_and_refuses_the_hopeless(run) -> None:
         ["--prompt", "1e30"],
         ["--slo", "p99_wait<1"],
         ["--routing", "best"],
-        ["--arrival-rate", "0"],
+        ["--arrival-rate", "-1"],
     ],
 )
 def test_llm_refuses_absurd_input_in_one_line(run, change: list[str]) -> None:

@@ -20,7 +20,7 @@ from mm1_planner.export.manifests import QUERIES, Target, hpa, keda
 from mm1_planner.export.rules import prometheus_rule, rate_held, rules
 from mm1_planner.export.yaml import to_yaml
 
-TARGET = Target("llm", "serving", selector='model_name="llama"')
+TARGET = Target("llm.v2", "serving", selector='model_name="llama", pod=~"a\\\\.b|c",')
 SCALERS = [
     Scaler("queue", 2.0),
     Scaler("concurrency", 0.75, least=2, most=40, up=Behavior(60, (Policy("pods", 2, 30),), "min")),
@@ -113,7 +113,7 @@ def test_a_need_of_a_whole_day_has_an_end() -> None:
 @pytest.mark.parametrize("metric", QUERIES)
 def test_queries_take_the_selector_and_the_window(metric: str) -> None:
     text = TARGET.promql(Scaler(metric, 0.5, rate_window_s=90))
-    assert text.count('{model_name="llama"}') == text.count("vllm:")
+    assert text.count(f"{{{TARGET.selector}}}") == text.count("vllm:")
     assert "WINDOW" not in text
     assert ("[90s]" in text) == (metric == "arrivals")
     assert Target("llm", query="sum(up)").promql(Scaler(metric, 0.5)) == "sum(up)"
@@ -123,6 +123,12 @@ def test_queries_take_the_selector_and_the_window(metric: str) -> None:
     "call",
     [
         lambda: Target("LLM"),
+        lambda: Target("llm..v2"),
+        lambda: Target("l" * 64),
+        lambda: Target("llm", namespace="a.b"),
+        lambda: Target("llm", selector='a="b'),
+        lambda: Target("llm", selector="{a=1}"),
+        lambda: Target("llm", server="prometheus:9090"),
         lambda: Target("llm", kind="Pod"),
         lambda: hpa(TARGET, SCALERS[2]),
         lambda: keda(TARGET, SCALERS[0], start="25:00", schedule=SCHEDULE),

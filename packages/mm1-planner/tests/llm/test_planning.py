@@ -9,6 +9,7 @@ import pytest
 
 from mfi_command import BadInput
 from mm1_planner import LlmSlo, Replica, draw_tokens, parse_llm_slo, plan_llm, simulate_llm
+from mm1_planner.llm import planning
 from mm1_planner.llm.cliff import simulated_cliff
 
 REPLICA = Replica(0.012, 1e-4, 2e-8, 3e-5, max_batch=64, token_budget=4096)
@@ -26,6 +27,13 @@ def ask(**changes):
         "slos": ["p99_ttft<0.3", "mean_itl<40ms"],
     }
     return plan_llm(**(question | changes))
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorter simulations, where the number that they give is not what is tested."""
+    monkeypatch.setattr(planning, "_REQUESTS", 4_000)
+    monkeypatch.setattr(planning, "_A_REPLICA", 400)
 
 
 def test_the_number_found_keeps_the_promises_on_other_draws_and_one_less_does_not() -> None:
@@ -92,9 +100,16 @@ def test_requests_that_fit_nowhere_count_as_late() -> None:
     assert math.isinf(LlmSlo("p99_itl_s", 1.0).measured_s(run))
 
 
+@pytest.mark.usefixtures("few")
+def test_where_nothing_is_decoded_no_time_between_tokens_can_be_late() -> None:
+    plan = ask(output_tokens=1, slos=["p99_itl<1ms", "p99_tpot<1ms"])
+    assert plan.feasible
+
+
+@pytest.mark.usefixtures("few")
 def test_measured_lengths_are_drawn_in_pairs() -> None:
     prompts, outputs = np.array([10, 1000]), np.array([1000, 10])
-    plan = ask(prompt_tokens=prompts, output_tokens=outputs, slos=["mean_e2e<60"])
+    plan = ask(prompt_tokens=prompts, output_tokens=outputs, slos=["p90_ttft<2"])
     assert plan.feasible
 
 
@@ -125,6 +140,7 @@ def test_no_promise_is_refused() -> None:
         ask(slos=[])
 
 
+@pytest.mark.usefixtures("few")
 def test_a_trace_is_replayed_as_it_came(tmp_path) -> None:
     rng = np.random.default_rng(2)
     times = np.sort(np.concatenate([rng.uniform(at, at + 1, 150) for at in range(0, 200, 20)]))

@@ -58,7 +58,7 @@ def test_the_simulated_server_is_found_again() -> None:
     rng = np.random.default_rng(1)
     made = []
     for rate, prompt in itertools.product((6, 12, 18, 24), (50, 300, 600)):
-        count = 1500
+        count = 800
         arrivals = np.cumsum(rng.exponential(1 / rate, count))
         prompts, outputs = rng.geometric(1 / prompt, count), rng.geometric(1 / 100, count)
         run = simulate_llm(arrivals, prompts, outputs, replica)

@@ -44,9 +44,11 @@ def llm(
     seed: Seed = 0,
 ) -> Report:
     """The fewest replicas of a batching LLM server for promises on TTFT and ITL (exit code 1 if none)."""
+    from mm1_planner.commands.planned import idle_llm_report
     from mm1_planner.inputs import parse_rate_per_s, parse_seconds
     from mm1_planner.llm.iteration import Replica
     from mm1_planner.llm.planning import plan_llm
+    from mm1_planner.llm.slo import parse_llm_slo
     from mm1_planner.tables import llm_tables
 
     def seconds(name: str, text: str) -> float:
@@ -61,16 +63,18 @@ def llm(
         token_budget=token_budget,
         kv_tokens=kv_tokens,
     )
+    rate = None if arrival_rate is None else parse_rate_per_s("arrival rate", arrival_rate, idle=True)
+    promises = [parse_llm_slo(each) for each in slo]
+    if rate == 0:
+        return idle_llm_report(1)
     with progress("replicas") as tick:
         answer = plan_llm(
-            arrival_rate_per_s=None
-            if arrival_rate is None
-            else parse_rate_per_s("arrival rate", arrival_rate),
+            arrival_rate_per_s=rate,
             prompt_tokens=prompt,
             output_tokens=output_tokens,
             trace=trace,
             replica=replica,
-            slos=slo,
+            slos=promises,
             routing=routing,
             max_replicas=max_replicas,
             seed=seed,

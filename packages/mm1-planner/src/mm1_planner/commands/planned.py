@@ -78,20 +78,10 @@ def llm_report(asked: dict[str, Any], service: str, price: float | None, least: 
     from mm1_planner.llm.planning import plan_llm
     from mm1_planner.replicas import parse_replica
     from mm1_planner.tables import llm_tables
-    from mm1_planner.verdicts import idle_verdict
 
     replica = parse_replica(service)
     if asked["arrival_rate_per_s"] == 0:
-        fields: dict[str, object] = {
-            "feasible": True,
-            "reason": None,
-            "replicas": least,
-            "servers": least,
-            "slos": [],
-        }
-        cost = None if price is None else cost_of(least, 0.0, price)
-        verdict = idle_verdict(least)
-        return Report({**fields, "cost": cost, "verdict": verdict}, [], [verdict])
+        return idle_llm_report(least, price)
     answer = plan_llm(replica=replica, on_progress=tick, **asked)
     cost = None
     if price is not None and answer.replicas is not None:
@@ -102,6 +92,23 @@ def llm_report(asked: dict[str, Any], service: str, price: float | None, least: 
         answer.verdict.split("; ") if answer.feasible else [],
         over_limit=None if answer.feasible else answer.verdict,
     )
+
+
+def idle_llm_report(least: int, price: float | None = None) -> Report:
+    """No traffic: the least replicas."""
+    from mm1_planner.cost import cost_of
+    from mm1_planner.verdicts import idle_verdict
+
+    fields: dict[str, object] = {
+        "feasible": True,
+        "reason": None,
+        "replicas": least,
+        "servers": least,
+        "slos": [],
+    }
+    cost = None if price is None else cost_of(least, 0.0, price)
+    verdict = idle_verdict(least)
+    return Report({**fields, "cost": cost, "verdict": verdict}, [], [verdict])
 
 
 def refuse(options: dict[str, object], why: str) -> None:

@@ -11,7 +11,14 @@ from mfi_command import BadInput
 from mm1_planner.autoscaling.laws import Behavior, Scaler
 from mm1_planner.autoscaling.simulation import Floor
 
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_NAMESPACE = re.compile(_LABEL)
+_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_LONGEST = 63
+"""KEDA and the HPA repeat the name in labels, which are no longer."""
+
+_MATCHER = r'[a-zA-Z_][a-zA-Z0-9_]*\s*(=|!=|=~|!~)\s*"([^"\\\n]|\\.)*"'
+_SELECTOR = re.compile(rf"\s*({_MATCHER}\s*(,\s*{_MATCHER}\s*)*,?\s*)?")
 _DAY_MIN = 24 * 60
 _LABELS = {"app.kubernetes.io/managed-by": "mm1-planner"}
 
@@ -53,11 +60,15 @@ class Target:
     query: str | None = None
 
     def __post_init__(self) -> None:
-        for what, text in (("name", self.name), ("namespace", self.namespace)):
-            if not _NAME.fullmatch(text):
+        for what, text, form in (("name", self.name, _NAME), ("namespace", self.namespace, _NAMESPACE)):
+            if len(text) > _LONGEST or not form.fullmatch(text):
                 raise BadInput(
-                    f"{what} {text!r} is no name in Kubernetes; expected 1 to 63 of a-z, 0-9 and '-'"
+                    f"{what} {text!r} is no name in Kubernetes; expected 1 to {_LONGEST} of a-z, 0-9 and '-'"
                 )
+        if not _SELECTOR.fullmatch(self.selector):
+            raise BadInput(f'selector {self.selector!r} is not understood; expected label="value", ...')
+        if not self.server.startswith(("http://", "https://")):
+            raise BadInput(f"server {self.server!r} is no URL; expected such as http://prometheus:9090")
         if self.kind not in ("Deployment", "StatefulSet"):
             raise BadInput(f"kind {self.kind!r} is not known; expected Deployment or StatefulSet")
 

@@ -43,7 +43,9 @@ class LlmSlo:
         allowed = 0.0 if level == "mean" else 1 - LEVELS[level]
         if run.unserved > allowed * run.requests:
             return math.inf
-        return run.itl[self.metric] if what == "itl" else run.estimates[self.metric].value
+        found = run.itl[self.metric] if what == "itl" else run.estimates[self.metric].value
+        # Where every output is one token there is no time between two, and nothing that could be late.
+        return 0.0 if math.isnan(found) else found
 
 
 def parse_llm_slo(text: str | LlmSlo) -> LlmSlo:
