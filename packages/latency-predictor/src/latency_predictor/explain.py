@@ -61,7 +61,7 @@ def draw_waterfall(prediction: Prediction) -> Figure:
     for place, (title, phase) in enumerate(
         (
             (f"Prefill of {prediction.batch} x {prediction.prompt} tokens", prediction.prefill),
-            (f"A decode step of {prediction.batch} sequences", prediction.decode),
+            (f"A decode step at batch {prediction.batch}", prediction.decode),
         ),
         1,
     ):

@@ -83,8 +83,8 @@ def latency_model() -> Outcome:
     return Outcome(
         {"linear": round(near.r2, 4), "ours": round(judged.r2, 5)},
         passed,
-        f"linear on {near.rows} decode steps (with more sequences the cache outweighs the weights, and the line"
-        f" bends), off by {near.held_out_median_ape:.0%} in the median and"
+        f"linear on {near.rows} decode steps (with more sequences the cache outweighs the weights, and lines"
+        f" bend), off by {near.held_out_median_ape:.0%} in the median and"
         f" {near.held_out_worst_ape:.0%} at worst on models left out (R^2 {every.r2:.2f} on all"
         f" {every.rows}); ours on {len(judged.rows)} passes of families left out, off by"
         f" {np.median(judged.errors):.1%}; {_where(content)}",
