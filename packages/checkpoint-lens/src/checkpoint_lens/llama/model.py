@@ -139,8 +139,9 @@ class Decoder(nn.Module):
             self._frequencies = inverse_frequencies(self._shape.rope, self._shape.head_dim).to(x.device)
         start = past[0].length if past else 0
         cos, sin = cos_sin(self._frequencies, token_ids.shape[1], x.dtype, start)
-        for block, seen in zip(self.layers, past or [None] * len(self.layers), strict=True):
-            x = block(x, cos, sin) if seen is None else block(x, cos, sin, seen)
+        for at, block in enumerate(self.layers):
+            # Without a past the call stays the plain one: a block may be another module in its place.
+            x = block(x, cos, sin) if past is None else block(x, cos, sin, past[at])
         return self.norm(x)  # type: ignore[no-any-return]
 
 
