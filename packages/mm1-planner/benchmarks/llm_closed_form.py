@@ -10,7 +10,7 @@ of 3 to 30 ms; loads of 0.1 to 0.9 of the capacity; every fourth replica has a b
 replications until they are known to 0.5 and 2.5 %, or there are enough. `judge` needs seconds: errors of the
 means, and of the rate at which a mean ITL or TTFT target is just kept (the target is what the simulation
 gives at a rate drawn, so that this rate is the simulation's answer). The closed form was made while looking
-at `choosing`; `held-out` is for judging only.
+at scenarios of `choosing`; `held-out` is for judging only.
 """
 
 from __future__ import annotations
