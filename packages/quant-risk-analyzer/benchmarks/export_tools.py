@@ -2,9 +2,9 @@
 
 Run: python export_tools.py OUTPUT.json TOOL=PROGRAM [TOOL=PROGRAM ...]
 
-PROGRAM is the python of an environment that has the tool (and transformers), for llama.cpp the llama-quantize
-program:  compressed-tensors= llm-compressor= auto-round= gptqmodel= bitsandbytes= torchao= modelopt= gguf=
-and for sarif= the file of the official JSON schema.
+PROGRAM is the python of an environment that has the tool (and transformers):
+compressed-tensors= llm-compressor= auto-round= gptqmodel= bitsandbytes= torchao= modelopt=
+for gguf= the program llama-quantize or the library libllama, for sarif= the file of the official JSON schema.
 Each environment is its own: the tools pin versions against each other. Dialects without a program stay as
 they are in OUTPUT.json. The model: a llama of 12 small blocks with random weights; one module is kept in full
 precision, one (in block 1, not 11) gets int8, the rest int4, where the tool takes several formats.
@@ -112,7 +112,7 @@ def checked(dialect: str, program: str, folder: Path) -> dict[str, object]:
 def version(dialect: str, program: str) -> str:
     """Name and version of the tool."""
     if dialect == "gguf":
-        return "llama-quantize of llama.cpp"
+        return f"llama.cpp ({Path(program).name})"
     package = PACKAGES.get(dialect, dialect)
     code = (
         f"from importlib.metadata import version as v; print(v({package!r}), v('transformers'), v('torch'))"
@@ -134,7 +134,7 @@ def schema_errors(schema: str) -> dict[str, object]:
     validator = jsonschema.validators.validator_for(rules)
     errors = list(validator(rules).iter_errors(json.loads(export(plan, "sarif"))))
     return {
-        "tool": str(rules.get("$id", "schema")),
+        "tool": str(rules.get("$id") or rules.get("title")),
         "loads": not errors,
         "different": [e.message for e in errors],
     }

@@ -15,6 +15,7 @@ import json
 import math
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -24,8 +25,6 @@ from pathlib import Path
 
 import ml_dtypes
 import numpy as np
-
-from quant_risk_analyzer.weights.scan import scan
 
 CONFIGS = {
     "opt-1.3b": {
@@ -94,47 +93,56 @@ def _write_shard(file: Path, shapes: dict[str, tuple[int, ...]], generator: np.r
                 out.write(values.astype(ml_dtypes.bfloat16).tobytes())
 
 
-def timed(compute):
-    start = time.perf_counter()
-    answer = compute()
-    return answer, time.perf_counter() - start
-
-
-def peak_of_fresh_process(folder: Path) -> float:
+def fresh(folder: Path, executor: str) -> dict[str, float | str]:
+    """One scan in a process of its own: its answer, seconds by the clock and of the processors, memory."""
     code = (
-        "import resource, sys\n"
+        "import sys\n"
+        "from mfi_command.executors import digest\n"
         "from quant_risk_analyzer.weights.scan import scan\n"
-        "scan(sys.argv[1])\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "if __name__ == '__main__':\n"
+        "    found = scan(sys.argv[1], executor=sys.argv[2])\n"
+        "    left = sum(found.left_out.values())\n"
+        "    print(found.account)\n"
+        "    print(found.rated + left == found.parameters)\n"
+        "    print(digest(found.to_dict()))\n"
     )
-    found = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True)
-    return int(found.stdout) / 1024
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
+        script.write(code)
+        script.flush()
+        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        command = [sys.executable, script.name, folder, executor]
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+        seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    account, adds_up, answer = found.stdout.splitlines()
+    return {
+        "account": account,
+        "adds_up": adds_up,
+        "answer": answer,
+        "wall_s": seconds,
+        "processors_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "peak_mib": after.ru_maxrss / 1024,
+    }
 
 
 def measured(folder: Path) -> dict[str, object]:
-    """By processes, then in one, whose memory is that of a fresh process."""
+    """Serial first, whose memory is that of one process, then by processes."""
     from checkpoint_lens import open_checkpoint, weight_matrices
 
     gigabytes = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 1e9
-    cores = len(os.sched_getaffinity(0))
-    report, seconds = timed(lambda: scan(folder, executor="processes", workers=cores))
-    serial, serial_seconds = timed(lambda: scan(folder))
-    assert report == serial
-    shapes = open_checkpoint(folder).tensors
-    read = {each.tensor for each in weight_matrices(open_checkpoint(folder)).matrices}
-    largest = max(math.prod(shapes[name].shape) for name in read)
+    serial = fresh(folder, "serial")
+    processes = fresh(folder, "processes")
+    assert processes["answer"] == serial["answer"]
+    checkpoint = open_checkpoint(folder)
+    shapes = {name: math.prod(info.shape) for name, info in checkpoint.tensors.items()}
+    largest = max(shapes[each.tensor] for each in weight_matrices(checkpoint).matrices)
     return {
         "gigabytes": gigabytes,
-        "cores": cores,
-        "account": report.account,
-        "adds_up": report.rated + sum(report.left_out.values()) == report.parameters,
-        "parameters_in_shapes": sum(math.prod(info.shape) for info in shapes.values()),
-        "processes_s": seconds,
-        "processes_s_per_gb": seconds / gigabytes,
-        "serial_s": serial_seconds,
-        "serial_s_per_gb": serial_seconds / gigabytes,
-        "peak_mib": peak_of_fresh_process(folder),
+        "cores": len(os.sched_getaffinity(0)),
+        "parameters_in_shapes": sum(shapes.values()),
         "promised_mib": 3 * largest * 4 / 2**20 + 300,
+        "processors_s_per_gb": float(serial["processors_s"]) / gigabytes,
+        "serial": serial,
+        "processes": processes,
     }
 
 

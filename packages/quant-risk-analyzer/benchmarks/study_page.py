@@ -12,7 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # a test loads this file by its path
 
-from study_sections import exact_samples, real_tools
+from study_sections import encoder, exact_samples, real_tools, scans
 
 PACKAGE = Path(__file__).resolve().parents[1]
 RESULTS = PACKAGE / "benchmarks" / "results"
@@ -80,9 +80,11 @@ def page(results: dict[str, Any]) -> str:
         "them.",
         *real_tools(results),
         *exact_samples(results),
+        *encoder(results),
         *_groups(study["tables"]),
         *_calibration(results["calibration"]),
         *_allocation(results),
+        *scans(results),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -1,4 +1,4 @@
-"""Sections of the study's page that are measured on a CPU: the tools themselves, and exact samples."""
+"""Sections of the study's page that are measured on a CPU: the tools themselves, exact samples, scans."""
 
 from __future__ import annotations
 
@@ -115,3 +115,56 @@ def _calibrated(results: dict[str, Any]) -> list[str]:
         f"by rank are truly in the worst tenth, and {counts['truly_in_a']} of {counts['layers_in_a']} graded "
         f"A; the measured damage lies in the interval for {counts['in_interval']} of {counts['layers']}."
     ]
+
+
+def encoder(results: dict[str, Any]) -> list[str]:
+    """The encoder without any text."""
+    found = results.get("encoder_no_data")
+    if found is None:
+        return []
+    lines = [
+        f"| {found['model']}: all layers / within role / worst tenth found | "
+        + " | ".join(FORMATS.values())
+        + " |",
+        "| --- |" + " --- |" * len(FORMATS),
+    ]
+    for label, each in found["agreement"].items():
+        lines.append(f"| {label} | {' | '.join(_figures(each[kind]) for kind in FORMATS)} |")
+    return [
+        "An encoder writes nothing. Its ids are drawn by their place in the vocabulary, which is ordered by "
+        f"frequency, or uniformly, between its first and last token (`encoder_no_data.py`, {found['date']}, "
+        f"{found['device']}; {found['windows']} windows of {found['length']}, {found['probes']} label draws; "
+        "the bank that the output compares with is drawn likewise):",
+        "\n".join(lines),
+    ]
+
+
+def scans(results: dict[str, Any]) -> list[str]:
+    """Whole checkpoints, weights only, and weightwatcher itself by turns."""
+    parts = ["## Weights only: whole checkpoints"]
+    lines = [
+        "| checkpoint | GB | parameters | seconds of one processor, for a GB | by the clock, one process | "
+        "peak memory, MiB (promised) |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, found in results.get("scan_speed", {}).items():
+        serial = found["serial"]
+        lines.append(
+            f"| {name}, {found['date']}, {found['device']} | {found['gigabytes']:.2f} | {serial['account']} "
+            f"| {serial['processors_s']:.1f}, {found['processors_s_per_gb']:.1f} | {serial['wall_s']:.0f} s "
+            f"(other work beside it) | {serial['peak_mib']:.0f} ({found['promised_mib']:.0f}) |"
+        )
+    if len(lines) > 2:
+        parts += [
+            "Names and shapes by transformers, random bfloat16 numbers in shards (`scan_speed.py`); one "
+            "process and several give the same answer.",
+            "\n".join(lines),
+        ]
+    by_turns = results["scan_weightwatcher"]
+    ratios = [each["ratio"] for each in by_turns["rounds"]]
+    parts.append(
+        f"weightwatcher {by_turns['weightwatcher']} itself, by turns with `scan` on the same two matrices, "
+        f"2048 x 2048 (`scan_peers.py`, {by_turns['date']}): {min(ratios):.0f} to {max(ratios):.0f} times "
+        "the processor seconds."
+    )
+    return parts
