@@ -92,7 +92,9 @@ def attention_inputs(
     found: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
 
     def see(module: Attention, inputs: tuple[Any, ...]) -> None:
-        q, k = module.queries_keys(*inputs)
+        # What follows them is the past of a decode step; here is none.
+        x, cos, sin = inputs[:3]
+        q, k = module.queries_keys(x, cos, sin)
         found.append((q[0].double().cpu().numpy(), k[0].double().cpu().numpy()))
 
     with ExitStack() as hooks, torch.inference_mode():
