@@ -13,8 +13,9 @@ from quant_risk_analyzer.confidence import OF_TIER, damage_interval, edge_ratio,
 from quant_risk_analyzer.drift import measured_drift, predict_drift, singular_values
 from quant_risk_analyzer.fixes import Fix, fix_for
 from quant_risk_analyzer.formats import Granularity, NumberFormat, formats_named
-from quant_risk_analyzer.gauss_newton import Products, score_products
+from quant_risk_analyzer.gauss_newton import score_products
 from quant_risk_analyzer.models import Model, device_of, opened
+from quant_risk_analyzer.products import Products
 from quant_risk_analyzer.quantizers import quantize, rounded
 from quant_risk_analyzer.ratings import Thresholds
 from quant_risk_analyzer.reasons import channel_reasons, comparison_reasons

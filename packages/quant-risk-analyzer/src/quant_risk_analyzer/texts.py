@@ -40,11 +40,11 @@ def windows_to_run(
 def own_windows(model: Any, *, windows: int, length: int, seed: int, rounds: int) -> torch.Tensor:
     """What the model itself writes behind a random first token.
 
-    A model with `next_logits` (`checkpoint_lens.CausalLM`) is sampled position by position, for the operations
-    of one forward pass. From any other all positions are drawn at once, from the ids of the round before
-    (Jacobi iteration): `rounds` forward passes instead of one for each token. A position keeps its uniform
-    number through the rounds, so that after k rounds the first k + 1 tokens are an exact sample, and stay; the
-    rest fits its neighbours as far as k rounds carry.
+    A model with `next_logits` (`checkpoint_lens.CausalLM`) is sampled position by position, for the
+    operations of one forward pass. From any other all positions are drawn at once, from the ids of the round
+    before (Jacobi iteration): `rounds` forward passes instead of one for each token. A position keeps its
+    uniform number through the rounds, so that after k rounds the first k + 1 tokens are an exact sample, and
+    stay; the rest fits its neighbours as far as k rounds carry.
 
     Returns
     -------
