@@ -70,7 +70,8 @@ def test_compress_then_refuse(tiny, texts, tmp_path):
     done = run("compress", tiny, *harsh, "--output", "none", *common, cwd=tmp_path)
     assert done.returncode == 1
     assert not json.loads(done.stdout)["feasible"]
-    assert len(done.stderr.splitlines()) == 1
+    # Beside it there may be lines on how far a slow machine is.
+    assert sum(line.startswith("svd-compress: ") for line in done.stderr.splitlines()) == 1
     assert not (tmp_path / "none").exists()
 
 

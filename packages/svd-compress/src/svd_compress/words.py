@@ -16,7 +16,7 @@ from svd_compress.allocation import Layout
 from svd_compress.bench import Progress
 from svd_compress.matrices import Float64
 
-EVERY_S = 10.0
+EVERY_S = 30.0
 
 
 def matrix_from_json(text: str) -> Float64:
