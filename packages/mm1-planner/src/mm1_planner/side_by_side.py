@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 
 from mfi_command import BadInput
 from mm1_planner.disciplines import simulate_batches, simulate_priorities, simulate_shared
@@ -13,7 +14,7 @@ from mm1_planner.models.mg1ps import MG1PS
 from mm1_planner.models.priority import Priority, PriorityClass
 from mm1_planner.models.sharing import Sharing
 from mm1_planner.service import Exponential, Service, parse_service
-from mm1_planner.solution import Solution, compare, without_simulation
+from mm1_planner.solution import Solution, beside
 
 
 def solve_priorities(
@@ -32,14 +33,10 @@ def solve_priorities(
     queue = Priority(classes, servers)
     answers = [queue.answer(number) for number in range(len(classes))]
     if not simulated or not any(answer.stable for answer in answers):
-        return [Solution(answer, None, without_simulation(answer)) for answer in answers]
+        return [beside(answer, None) for answer in answers]
     runs = simulate_priorities(classes, servers=servers, customers=customers, engine=engine, seed=seed)
-    return [
-        Solution(answer, run, compare(answer, run))
-        if answer.stable
-        else Solution(answer, None, without_simulation(answer))
-        for answer, run in zip(answers, runs, strict=True)
-    ]
+    # One run measures all classes.
+    return [beside(answer, partial(runs.__getitem__, number)) for number, answer in enumerate(answers)]
 
 
 def solve_shared(
@@ -60,9 +57,8 @@ def solve_shared(
     """
     law = parse_service(work)
     answer = _shared(arrival_rate_per_s, law, tuple(speeds), limited)
-    if not simulated or not answer.stable:
-        return Solution(answer, None, without_simulation(answer))
-    run = simulate_shared(
+    run = partial(
+        simulate_shared,
         arrival_rate_per_s=arrival_rate_per_s,
         work=law,
         speeds=speeds,
@@ -71,7 +67,7 @@ def solve_shared(
         engine=engine,
         seed=seed,
     )
-    return Solution(answer, run, compare(answer, run))
+    return beside(answer, run if simulated else None)
 
 
 def _shared(rate: float, law: Service, speeds: tuple[float, ...], limited: bool) -> Answer:
@@ -107,9 +103,8 @@ def solve_batches(
     Parameters as for `Batching` and `simulate_batches`; errors raised too.
     """
     answer = Batching(arrival_rate_per_s, fixed_s, each_s, largest).answer()
-    if not simulated or not answer.stable:
-        return Solution(answer, None, without_simulation(answer))
-    run = simulate_batches(
+    run = partial(
+        simulate_batches,
         arrival_rate_per_s=arrival_rate_per_s,
         fixed_s=fixed_s,
         each_s=each_s,
@@ -118,7 +113,7 @@ def solve_batches(
         engine=engine,
         seed=seed,
     )
-    return Solution(answer, run, compare(answer, run))
+    return beside(answer, run if simulated else None)
 
 
 def parse_class(text: str) -> PriorityClass:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from mfi_command import BadInput
 from mm1_planner.arrivals import Arrivals, parse_arrivals
@@ -96,9 +98,8 @@ def solve(
     traffic = parse_arrivals(arrivals, rate)
     servers = whole("servers", servers)
     answer = _formula(traffic, law, servers, capacity, patience_s)
-    if not simulated or not answer.stable:
-        return Solution(answer, None, without_simulation(answer))
-    run = simulate(
+    run = partial(
+        simulate,
         arrival_rate_per_s=rate,
         service=law,
         servers=servers,
@@ -109,7 +110,7 @@ def solve(
         engine=engine,
         seed=seed,
     )
-    return Solution(answer, run, compare(answer, run))
+    return beside(answer, run if simulated else None)
 
 
 def _law(service_rate_per_s: float | None, scv: float, service: Service | str | float | None) -> Service:
@@ -137,6 +138,14 @@ def _formula(
         room = whole("capacity", capacity or 0, least=servers, largest=MAX_SERVERS)
         return MMcK(rate, 1 / law.mean_s, servers, room).answer()
     return answer_to(traffic, law, servers)
+
+
+def beside(answer: Answer, run: Callable[[], Simulation] | None) -> Solution:
+    """The answer with its simulation, where one is wanted and there is something to measure."""
+    if run is None or not answer.stable:
+        return Solution(answer, None, without_simulation(answer))
+    found = run()
+    return Solution(answer, found, compare(answer, found))
 
 
 def without_simulation(answer: Answer) -> str:
