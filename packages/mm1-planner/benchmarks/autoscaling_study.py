@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib.metadata
 import json
 import platform
 from pathlib import Path
 
-import mm1_planner
 from mm1_planner import Behavior, Policy, Scaler, study_autoscaling
 
 PROFILE = "0s=2/s,30min=20/s,60min=20/s,90min=2/s"
@@ -46,7 +46,7 @@ def main() -> None:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "device": platform.processor() or platform.machine(),
         "python": platform.python_version(),
-        "mm1_planner": mm1_planner.__version__,
+        "mm1_planner": importlib.metadata.version("mm1-planner"),
         **asked,
         "rows": rows,
     }

@@ -17,16 +17,17 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib.metadata
 import json
 import platform
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from scipy.special import stdtrit
 
-import mm1_planner
 from mm1_planner import LlmAnswer, Replica, llm_answer, simulate_llm
 
 SETS = {"choosing": 0, "held-out": 20261129}
@@ -181,18 +182,21 @@ def summary(rows: list[dict[str, object]]) -> dict[str, object]:
     return found
 
 
-def judge(rows: Path) -> dict[str, object]:
+def judge(rows: Path, processes: int) -> dict[str, object]:
     result: dict[str, object] = {
         "command": "llm_closed_form.py judge",
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "device": platform.processor() or platform.machine(),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "mm1_planner": mm1_planner.__version__,
+        "mm1_planner": importlib.metadata.version("mm1-planner"),
     }
     simulations = read(rows)
     for which in SETS:
-        errors = [judged(row) for row in simulations if row["set"] == which]
+        # Two processes may have made the same scenario at once; the first row of each counts.
+        once = {row["number"]: row for row in reversed(simulations) if row["set"] == which}
+        with ProcessPoolExecutor(processes) as pool:
+            errors = list(pool.map(judged, [once[number] for number in sorted(once)]))
         if not errors:
             continue
         told = summary(errors)
@@ -208,12 +212,13 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, default=RESULTS / "llm_scenarios.jsonl")
     parser.add_argument("--first", type=int, default=0, help="number of the scenario to begin with")
     parser.add_argument("--minutes", type=float, default=1e9, help="simulate only so long; run it again")
+    parser.add_argument("--processes", type=int, default=1, help="of the judgement")
     parser.add_argument("--output", type=Path, help="JSON file for the judgement")
     arguments = parser.parse_args()
     if arguments.step == "simulate":
         simulate(arguments.which, arguments.rows, arguments.minutes, arguments.first)
         return
-    found = judge(arguments.rows)
+    found = judge(arguments.rows, arguments.processes)
     if arguments.output:
         arguments.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
