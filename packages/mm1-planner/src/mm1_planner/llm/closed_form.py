@@ -43,8 +43,9 @@ class LlmAnswer:
     mean_ttft_s, mean_itl_s, mean_e2e_s : float
         Time to the first token, between two tokens, to the last token.
     declared : bool
-        Whether the errors are known to be within 3 % (ITL) and 15 % (TTFT): loads up to 0.9 of the capacity,
-        of four coefficients, and requests that hardly ever wait for the KV cache. Elsewhere, simulate.
+        Whether the errors were measured, on scenarios held out: within 3 % (ITL, in 199 of 200) and 15 %
+        (mean TTFT). Loads up to 0.9 of the capacity, of four coefficients, and requests that hardly ever wait
+        for the KV cache. Elsewhere, simulate.
     """
 
     stable: bool
