@@ -1,12 +1,14 @@
 """`collect` on a CPU: rows, going on where it stopped, and refusals."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from latency_predictor.collect import collect, micro, passes
 from latency_predictor.collect.run import key_of
+from latency_predictor.fitting.operators import LEAST_ROWS
 from mfi_command import BadInput
 
 torch = pytest.importorskip("torch")
@@ -74,6 +76,15 @@ def test_plans_are_the_same_each_time_and_large_enough() -> None:
     wanted = passes.plan("cuda", passes.MODELS["cuda"], passes.STACKS["cuda"])
     assert len({key_of(entry) for entry in wanted}) == len(wanted) > 300
     assert any(entry["model"] == "opt-30b" for entry in wanted)
+
+
+@pytest.mark.parametrize("kind", ["cuda", "cpu"])
+def test_a_whole_plan_is_enough_for_a_fit(kind: str) -> None:
+    """`fit` says to measure on where rows are few; a finished `collect` must not meet that."""
+    counts = Counter((one["kind"], one.get("phase"), one.get("name")) for one in micro.plan(kind))
+    assert {part for part, _, _ in counts} == {*LEAST_ROWS, "sustained"}
+    for (part, phase, name), count in counts.items():
+        assert count >= LEAST_ROWS.get(part, 2), (part, phase, name)
 
 
 @pytest.mark.parametrize(

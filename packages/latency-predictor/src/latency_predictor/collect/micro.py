@@ -60,11 +60,11 @@ def _gemms(kind: str) -> Iterator[dict[str, Any]]:
 
 
 def _attentions(kind: str) -> Iterator[dict[str, Any]]:
-    heads = HEADS if kind == "cuda" else HEADS[:1]
+    heads = HEADS if kind == "cuda" else (*HEADS[:2], *HEADS[-2:])
     for number, (query, kv, dim) in enumerate(heads):
         common = {"heads": query, "kv_heads": kv, "head_dim": dim}
-        batches = (1, 2, 4, 8, 16, 32, 64, 128) if kind == "cuda" else (1, 4)
-        lengths = (128, 256, 512, 1024, 2048, 4096, 8192) if kind == "cuda" else (128, 1024)
+        batches = (1, 2, 4, 8, 16, 32, 64, 128) if kind == "cuda" else (1, 2, 4, 8)
+        lengths = (128, 256, 512, 1024, 2048, 4096, 8192) if kind == "cuda" else (32, 64, 128, 256, 512)
         for row, batch in enumerate(batches):
             for keys in lengths[(number + row) % 2 :: 2]:
                 if 4 * batch * keys * kv * dim <= _POOL_BYTES[kind] // 3:
