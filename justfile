@@ -10,7 +10,7 @@ _list:
     @just --list --unsorted
 
 # Everything CI runs
-check: test lint docs wheels verify
+check: test lint docs packaging verify
 
 # Tests of every member that finish quickly; arguments go to pytest
 test *arguments:
@@ -65,6 +65,10 @@ docs-serve:
 # Every wheel in an empty environment, with its tests; names of packages to limit it
 wheels *packages:
     uv run python -m mfi_tools.wheels {{ packages }}
+
+# The same with a few tests of each file
+packaging *packages:
+    uv run python -m mfi_tools.wheels --brief {{ packages }}
 
 # Every row of the acceptance table that this machine can compute
 verify:

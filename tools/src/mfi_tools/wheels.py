@@ -3,7 +3,8 @@
 A workspace ignores the bounds between siblings and finds modules that nobody declared; an index does
 neither. So each package gets an environment with its own wheel, the wheels of the siblings it declares and
 nothing else of this repository, first without its extras (import and `--help` must work) and then with them
-and the test runner, and its tests run from a copy of its tests folder, away from the sources.
+and the test runner, and its tests run from a copy of its tests folder, away from the sources: all of them, or
+with `--brief` a few of each file, as the root's conftest.py chooses.
 """
 
 from __future__ import annotations
@@ -198,8 +199,11 @@ def chosen(asked: Sequence[str], workspace: Mapping[str, Member]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="wheels", description=__doc__.partition("\n")[0])
     parser.add_argument("package", nargs="*", help="distribution or folder name; all of them if left out")
+    parser.add_argument("--brief", action="store_true", help="a few tests of each file")
     parser.add_argument("--jobs", type=int, default=2, help="packages at a time")
     options = parser.parse_args(arguments)
+    if options.brief:
+        os.environ["MFI_TESTS"] = "brief"
     root = root_folder()
     workspace = members(root)
     wanted = chosen(options.package, workspace)
