@@ -2,6 +2,7 @@
 
     python packages/mm1-planner/benchmarks/ggc_reference.py choosing [--minutes 10]
     python packages/mm1-planner/benchmarks/ggc_reference.py judging [--minutes 10]
+    python packages/mm1-planner/benchmarks/ggc_reference.py confirming [--minutes 10]
 
 Scenarios are drawn by number. The choosing set has powers of two of servers, six loads and six squared
 coefficients of variation, gamma and lognormal laws. The judging set, of another seed, has other numbers of
@@ -33,7 +34,7 @@ SCVS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 SERVERS = (1, 2, 4, 8, 16, 32, 64)
 OTHER_SERVERS = (1, 2, 3, 5, 6, 10, 12, 20, 24, 40, 48, 64)
 LOADS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-SEEDS = {"choosing": 2, "judging": 20261129}
+SEEDS = {"choosing": 2, "judging": 20261129, "confirming": 20261130}
 CUSTOMERS = {False: 6_000_000, True: 20_000_100}
 """Of a run, and of one at a load above 0.85, where long waits come in long clusters."""
 _BUSY = 0.85
@@ -76,8 +77,9 @@ def _uniform(levels: np.ndarray, scv: float) -> np.ndarray:
     return _weibull(levels, scv)
 
 
-def scenario(number: int, judging: bool) -> dict[str, object]:
-    rng = np.random.default_rng([number, SEEDS["judging"]] if judging else number)
+def scenario(number: int, which: str) -> dict[str, object]:
+    judging = which != "choosing"
+    rng = np.random.default_rng([number, SEEDS[which]] if judging else number)
     corner = number % 4 == 0
 
     def pick(values: tuple[float, ...]) -> float:
@@ -134,7 +136,7 @@ def main() -> None:
         "seed": SEEDS[arguments.which],
     }
     for number in range(SCENARIOS):
-        wanted = scenario(number, arguments.which == "judging")
+        wanted = scenario(number, arguments.which)
         # Equal gaps and equal services never wait.
         waits = float(wanted["arrival_scv"]) + float(wanted["service_scv"]) > 0
         if time.monotonic() - begin > 60 * arguments.minutes:

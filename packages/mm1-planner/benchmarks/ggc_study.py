@@ -1,6 +1,6 @@
 """Errors of `GGc` and of textbook formulas against long simulations, on cells that took no part in it.
 
-    python packages/mm1-planner/benchmarks/ggc_study.py [--set judging] [--output ggc_study.json]
+    python packages/mm1-planner/benchmarks/ggc_study.py [--set confirming] [--output ggc_study.json]
 
 The method and its declared range were chosen on `results/ggc_choosing.json` and are judged on
 `results/ggc_judging.json`, both made by `ggc_reference.py`. An error counts beyond the half width of the
@@ -64,7 +64,7 @@ def summarise(region: str, name: str, found: list[tuple[float, float]]) -> dict[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--set", choices=("judging", "choosing"), default="judging")
+    parser.add_argument("--set", choices=("confirming", "judging", "choosing"), default="judging")
     parser.add_argument("--output", type=Path, help="JSON file for the result")
     arguments = parser.parse_args()
     cells = json.loads((RESULTS / f"ggc_{arguments.set}.json").read_text(encoding="utf-8"))["cells"]
