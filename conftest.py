@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 # The first call of a numeric kernel compiles or starts threads: a deadline would measure that.
 settings.register_profile("dev", max_examples=25, deadline=None)
-settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
+settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True)
 # For tests of a wheel: what the wheel lacks shows with few examples.
 settings.register_profile("wheel", max_examples=10, deadline=None, derandomize=True)
 settings.register_profile(
@@ -19,12 +19,12 @@ settings.register_profile(
 settings.register_profile("gpu", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
-_OF_A_FILE = 4
+_OF_A_FILE = 3
 
 
 @pytest.hookimpl(trylast=True)  # after the marks have chosen
 def pytest_collection_modifyitems(config, items):
-    """With MFI_TESTS=brief, of each file four functions and of each function one case.
+    """With MFI_TESTS=brief, of each file three functions and of each function one case.
 
     What a wheel lacks, a module, a file or a dependency, shows where it is first asked for.
     """
