@@ -70,8 +70,8 @@ class GGc:
     -----
     `declared` says where mean wait and p99 are within 10 % and 15 %: exponential service; one server up to a
     load of 0.95; up to 64 at loads from 0.5 to 0.95, if at least 5 % wait, or half behind gaps of a scv below
-    1; scv up to 4. `benchmarks/ggc_study.py` judges it on queues that took no part in the choice. Elsewhere the
-    answer's method says to simulate. Cost O(c^4): a second for 64 servers.
+    1; scv up to 4. `benchmarks/ggc_study.py` judges it on queues that took no part in the choice. Elsewhere
+    the answer's method says to simulate. Cost O(c^4): a second for 64 servers.
     Takács, Introduction to the Theory of Queues (1962) for GI/M/c; Seelen, Tijms and van Hoorn, Tables for
     Multi-Server Queues (1985) for interpolation between service laws.
 
