@@ -8,7 +8,6 @@ import pytest
 pytest.importorskip("flint")
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("more_than_a_wheel")
 def test_operators_under_the_interpreter(interpreted, tmp_path):
     """The interpreter is slow, so few examples of each."""
