@@ -14,13 +14,13 @@ _FORM = re.compile(r"\s*(mean|p[\d.]+)_([a-z0-9]+?)(?:_s)?\s*<=?\s*(\S.*?)\s*")
 
 
 @dataclass(frozen=True)
-class Slo:
-    """A limit on the mean or a percentile of the wait or of the sojourn.
+class Promise:
+    """A limit on the mean or a percentile of a time.
 
     Attributes
     ----------
     metric : str
-        A name of `METRICS` in seconds, such as `p99_wait_s`.
+        A name in seconds, such as `p99_wait_s`.
     limit_s : float
         The metric has to stay below it.
     """
@@ -33,13 +33,18 @@ class Slo:
         """The percentile as a fraction; None for a mean."""
         return LEVELS.get(self.metric.partition("_")[0])
 
+    def __str__(self) -> str:
+        return f"{self.metric.removesuffix('_s')}<{self.limit_s:g}"
+
+
+@dataclass(frozen=True)
+class Slo(Promise):
+    """A promise on the wait or the sojourn: a name of `METRICS` in seconds."""
+
     @property
     def includes_service(self) -> bool:
         """Whether the service time itself counts: no number of servers shortens that."""
         return "_sojourn_" in self.metric
-
-    def __str__(self) -> str:
-        return f"{self.metric.removesuffix('_s')}<{self.limit_s:g}"
 
 
 def parse_slo(text: str | Slo) -> Slo:

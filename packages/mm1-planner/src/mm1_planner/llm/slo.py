@@ -9,28 +9,17 @@ import numpy as np
 
 from mm1_planner.llm.simulation import LlmSimulation
 from mm1_planner.models.answer import LEVELS
-from mm1_planner.slo import read_promise
+from mm1_planner.slo import Promise, read_promise
 
 
 @dataclass(frozen=True)
-class LlmSlo:
-    """A limit on the mean or a percentile of TTFT, ITL, TPOT or the end-to-end time, such as `p99_ttft_s`."""
-
-    metric: str
-    limit_s: float
+class LlmSlo(Promise):
+    """A promise on TTFT, ITL, TPOT or the end-to-end time, such as `p99_ttft_s`."""
 
     @property
     def what(self) -> str:
         """`ttft`, `itl`, `tpot` or `e2e`."""
         return self.metric.split("_")[1]
-
-    @property
-    def level(self) -> float | None:
-        """The percentile as a fraction; None for a mean."""
-        return LEVELS.get(self.metric.partition("_")[0])
-
-    def __str__(self) -> str:
-        return f"{self.metric.removesuffix('_s')}<{self.limit_s:g}"
 
     def measured_s(self, run: LlmSimulation) -> float:
         """The metric; infinite where more requests went unserved than the promise allows."""
