@@ -1,6 +1,6 @@
 """Twenty random runs under a perplexity budget: is the rise inside it on text that took no part at all?
 
-    uv run python packages/svd-compress/benchmarks/budgets.py [--runs 20] [--record budgets]
+    uv run python packages/svd-compress/benchmarks/budgets.py [--runs 20] [--processes 1] [--record budgets]
 
 Each run draws a model (the bundled one, whole or one kind of its layers), a budget and a seed. `compress`
 calibrates on a part of the bundled calibration text and proves its answer on one half of the in-domain text;
@@ -9,8 +9,10 @@ their budget.
 """
 
 import argparse
+import multiprocessing
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import pairwise
 from pathlib import Path
 
@@ -40,8 +42,9 @@ def halves(text):
     return "\n".join(parts[::2]), "\n".join(parts[1::2])
 
 
-def run(number, folder, dense, held_out):
+def run(number, folder):
     """One random run; what it asked for and what came of it."""
+    rest = (folder / "rest.txt").read_text(encoding="utf-8")
     rng = np.random.default_rng(number)
     layer = str(rng.choice(LAYERS))
     budget = float(np.round(10 ** rng.uniform(-0.9, 0.6), 3))
@@ -55,6 +58,8 @@ def run(number, folder, dense, held_out):
     )  # fmt: skip
     rise = None
     if result.feasible:
+        dense = load_model("reference")
+        held_out = spread_windows(dense, rest, context=CONTEXT, max_tokens=JUDGED_TOKENS)
         rise = paired_rise(losses(dense, held_out), losses(load_compressed(output), held_out))
     inside = rise is None or rise.rise <= budget
     return {
@@ -70,21 +75,25 @@ def main():
     )
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="number of the first run")
+    parser.add_argument("--processes", type=int, default=1, help="runs at a time")
     parser.add_argument("--record")
     arguments = parser.parse_args()
-    proof, rest = halves(read_text("reference:in-domain"))
-    dense = load_model("reference")
-    held_out = spread_windows(dense, rest, context=CONTEXT, max_tokens=JUDGED_TOKENS)
     runs = []
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        (folder / "proof.txt").write_text(proof, encoding="utf-8")
-        for number in range(arguments.first, arguments.first + arguments.runs):
-            runs.append(run(number, folder, dense, held_out))
-            print(runs[-1], flush=True)
-            inside, feasible = (sum(item[key] for item in runs) for key in ("inside", "feasible"))
-            if arguments.record:
-                record(arguments.record, device_name("cpu"), inside=inside, feasible=feasible, runs=runs)
+        for name, half in zip(("proof.txt", "rest.txt"), halves(read_text("reference:in-domain")), strict=True):
+            (folder / name).write_text(half, encoding="utf-8")
+        # Spawned: a fork of a process whose torch has threads may hang.
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(arguments.processes, mp_context=spawn) as pool:
+            numbers = range(arguments.first, arguments.first + arguments.runs)
+            for done in as_completed([pool.submit(run, number, folder) for number in numbers]):
+                runs.append(done.result())
+                print(runs[-1], flush=True)
+                inside, feasible = (sum(item[key] for item in runs) for key in ("inside", "feasible"))
+                if arguments.record:
+                    runs.sort(key=lambda item: item["run"])
+                    record(arguments.record, device_name("cpu"), inside=inside, feasible=feasible, runs=runs)
     print(f"{inside} of {len(runs)} inside the budget on held-out text; {feasible} were feasible")
 
 
