@@ -81,7 +81,8 @@ def main():
     runs = []
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        for name, half in zip(("proof.txt", "rest.txt"), halves(read_text("reference:in-domain")), strict=True):
+        proof, rest = halves(read_text("reference:in-domain"))
+        for name, half in (("proof.txt", proof), ("rest.txt", rest)):
             (folder / name).write_text(half, encoding="utf-8")
         # Spawned: a fork of a process whose torch has threads may hang.
         spawn = multiprocessing.get_context("spawn")
