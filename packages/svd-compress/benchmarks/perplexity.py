@@ -88,6 +88,7 @@ def main():
     parser.add_argument("--heal-keeps", help="shares that are healed, all by default")
     parser.add_argument("--refine", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--work", help="folder of what is measured already")
+    parser.add_argument("--losses-only", action="store_true", help="keep no factors there, only losses")
     parser.add_argument("--record")
     arguments = parser.parse_args()
     keeps = shares(arguments.keeps)
@@ -117,7 +118,7 @@ def main():
         rows = compare(
             bench, keeps, refine=arguments.refine, heal_minutes=arguments.heal,
             heal_keeps=shares(arguments.heal_keeps) if arguments.heal_keeps else None,
-            work=arguments.work, on_row=tell,
+            work=arguments.work, keep_factors=not arguments.losses_only, on_row=tell,
         )  # fmt: skip
     print(to_markdown("Methods", comparison_report(rows)))
 

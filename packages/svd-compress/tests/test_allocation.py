@@ -1,5 +1,6 @@
 """The frontier against every plan there is, on problems small enough to try them all."""
 
+import re
 from itertools import pairwise, product
 
 import numpy as np
@@ -8,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mfi_command import BadInput
-from svd_compress.allocation import Option, frontier, options, within
+from svd_compress.allocation import Option, all_dense, check_reach, frontier, options
+from svd_compress.knapsack import Bounds, solve
 from svd_compress.matrices import tail_sums
 
 
@@ -66,10 +68,13 @@ def test_options_save_what_they_must():
     assert options((6, 6), tail_sums(np.ones(6)), multiple=8) == [Option(None, 36, 0.0)]
 
 
-def test_within_takes_the_first_that_fits_and_refuses_the_impossible():
-    plans = frontier(random_layers(0))
-    dense = plans[0].parameters
-    plan = within(plans, 0.7 * dense)
-    assert plan.parameters <= 0.7 * dense < plans[plans.index(plan) - 1].parameters
-    with pytest.raises(BadInput, match="smallest plan"):
-        within(plans, 0.001 * dense)
+def test_a_share_out_of_reach_is_told_what_can_be_asked_for():
+    layers = random_layers(0)
+    with pytest.raises(BadInput, match="keep 0") as refused:
+        check_reach(layers, 0.001)
+    told = float(re.search(r"ranks keep ([\d.]+)", str(refused.value)).group(1))
+    check_reach(layers, told)
+    dense, smallest = all_dense(layers), frontier(layers)[-1].parameters
+    assert smallest <= solve(layers, Bounds(parameters=told * dense)).parameters <= told * dense
+    with pytest.raises(BadInput, match="--faster-at 0"):
+        check_reach(layers, 0.999 * smallest / dense, measured=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -138,18 +139,25 @@ def _above(a: Option, b: Option, c: Option) -> bool:
     )
 
 
-def within(plans: Sequence[Plan], parameters: float) -> Plan:
-    """The first plan of a frontier with at most so many parameters.
+def least(layers: Mapping[str, Sequence[Option]]) -> int:
+    """Parameters of all layers at their smallest."""
+    return sum(min(option.parameters for option in choices) for choices in layers.values())
+
+
+def check_reach(layers: Mapping[str, Sequence[Option]], keep: float, *, measured: bool = False) -> None:
+    """Refuse a share of the parameters that even the smallest options exceed.
 
     Raises
     ------
     BadInput
-        If even the smallest plan has more.
+        With the share that they reach. `measured` says that ranks which are not faster were ruled out.
     """
-    for plan in plans:
-        if plan.parameters <= parameters:
-            return plan
-    least, dense = plans[-1].parameters, plans[0].parameters
+    smallest, dense = least(layers), all_dense(layers)
+    if keep * dense >= smallest:
+        return
+    # Rounded up: what is told can be asked for.
+    reached = math.ceil(1e4 * smallest / dense) / 1e4
+    more = ", or --faster-at 0, which allows ranks that are not faster" if measured else ""
     raise BadInput(
-        f"the smallest plan keeps {least / dense:.3f} of the parameters; ask for --keep of that or more"
+        f"--keep is {keep:g}, and the smallest allowed ranks keep {reached:g}: ask for that or more{more}"
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mfi_command import BadInput
 from mfi_command.executors import digest
 from svd_compress import baselines
-from svd_compress.allocation import Layout, Plan, all_dense, stored
+from svd_compress.allocation import Layout, Plan, all_dense, check_reach, stored
 from svd_compress.bench import Bench
 from svd_compress.evaluation import Losses, Rise, paired_rise
 from svd_compress.folder import Factors
@@ -59,6 +59,7 @@ def compare(
     heal_keeps: Sequence[float] | None = None,
     seed: int = 0,
     work: str | Path | None = None,
+    keep_factors: bool = True,
     on_row: Callable[[MethodRow], None] | None = None,
 ) -> list[MethodRow]:
     """Perplexity of plain SVD, ASVD, SVD-LLM and ours at each share of the parameters.
@@ -78,6 +79,8 @@ def compare(
     work
         Folder in which finished layers and every measured loss are kept: a second call with the same model,
         texts and seed measures only what is missing.
+    keep_factors
+        Whether `work` keeps the layers too: a GPU makes them faster than a disk gives them.
     on_row
         Called with each row as it is measured, or found in `work`.
 
@@ -96,6 +99,7 @@ def compare(
         raise BadInput(f"--keep is {bad[0]}; shares between 0 and 1 are expected, such as 0.9,0.8")
     folder = None if work is None else Path(work)
     judge = _Judge(bench, LossStore(bench, seed=seed, work=folder), on_row)
+    folder = folder if keep_factors else None
     others = _Others(bench, seed, folder)
     bench.prepare(
         multiple=MULTIPLE, min_saving=MIN_SAVING, seed=seed, keep_gradients=refine,
@@ -162,6 +166,7 @@ def _plans(bench: Bench, keeps: Sequence[float]) -> Iterator[tuple[Layout, float
     for layout in layouts:
         options = all_options(bench.prepared, multiple=MULTIPLE, min_saving=MIN_SAVING, layout=layout)
         for keep in keeps:
+            check_reach(options, keep)
             yield layout, keep, solve(options, Bounds(parameters=keep * all_dense(options)), layout=layout)
 
 

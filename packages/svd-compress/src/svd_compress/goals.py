@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 from mfi_command import BadInput
-from svd_compress.allocation import Plan
+from svd_compress.allocation import Plan, check_reach
 from svd_compress.answers import Proof
 from svd_compress.bench import Bench
 from svd_compress.evaluation import Losses, Rise, paired_rise
@@ -77,6 +77,7 @@ def _plan(bench: Bench, goal: Goal, rows: Sequence[LatencyRow]) -> Plan:
     if goal.energy is not None:
         return _by_energy(bench, goal.energy)
     if goal.keep is not None:
+        check_reach(bench.options, goal.keep, measured=bool(rows))
         bounds = Bounds(parameters=goal.keep * bench.plans[0].parameters)
     elif goal.max_bytes is not None:
         dense = {name: _dense_bytes(bench, name, sizes[name]) for name in bench.options}

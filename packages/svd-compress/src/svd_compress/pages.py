@@ -43,6 +43,8 @@ class Scan:
         What the latencies are of.
     recommended
         Share of the selected layers' parameters of the plan that `lines` is about.
+    left_out
+        Shares asked for that the allowed ranks do not reach.
     warnings
         About the source.
     """
@@ -56,6 +58,7 @@ class Scan:
     device: str
     layout: str
     recommended: float
+    left_out: Sequence[float]
     warnings: Sequence[str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,6 +72,7 @@ class Scan:
             "device": self.device,
             "layout": self.layout,
             "recommended_keep": self.recommended,
+            "left_out_keep": list(self.left_out),
             "warnings": list(self.warnings),
         }
 
@@ -123,6 +127,9 @@ def scan_report(scan: Scan) -> Report:
         "another and not shown.",
     ]
     notes += [_beside(scan.points[-1].in_domain, scan.points[-1].other_domain, scan.points[-1].keep)]
+    if scan.left_out:
+        shares = ", ".join(f"{keep:g}" for keep in scan.left_out)
+        notes.append(f"Out of reach of the allowed ranks and left out: keeping {shares}.")
     notes += [warning[0].upper() + warning[1:] + "." for warning in scan.warnings]
     return Report(fields=scan.to_dict(), tables=tables, notes=notes, draw=lambda: figure(scan))
 

@@ -16,7 +16,7 @@ from svd_compress.loss_store import LossStore
 from svd_compress.lowrank import break_even_rank
 from svd_compress.matrices import Float64
 from svd_compress.pages import Scan
-from svd_compress.scanning import KEEPS, layer_lines, pareto, scan
+from svd_compress.scanning import KEEPS, layer_lines, pareto, reached, scan
 from svd_compress.sources import source_warnings
 from svd_compress.texts import other_text, two_texts
 
@@ -51,7 +51,7 @@ def scan_model(
 device, executor, seed
         As for `compress`.
     keeps
-        Shares of the selected layers' parameters to measure; those that no allowed rank reaches are left out.
+        Shares of the selected layers' parameters to measure; those out of reach are left out, and named.
     recommend
         The share whose plan is told layer by layer; the nearest measured one.
     faster_at
@@ -68,7 +68,7 @@ device, executor, seed
     Raises
     ------
     BadInput
-        If the model, a text or an option cannot be used.
+        If the model, a text or an option cannot be used, or none of the shares is within reach.
     """
     if bad := [keep for keep in keeps if not 0 < keep < 1]:
         raise BadInput(f"--keep is {bad[0]}; shares between 0 and 1 are expected, such as 0.9,0.8")
@@ -111,6 +111,7 @@ device, executor, seed
         device=device_name(device),
         layout=layout,
         recommended=told.keep,
+        left_out=sorted(set(keeps) - set(reached(bench, keeps))),
         warnings=source_warnings(bench.checkpoint),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import cache, partial
 from typing import Any
 
-from svd_compress.allocation import Plan, stored
+from svd_compress.allocation import Plan, all_dense, check_reach, least, stored
 from svd_compress.bench import Bench
 from svd_compress.evaluation import Losses, Rise, paired_rise
 from svd_compress.folder import dense_bytes, stored_dtype
@@ -76,19 +76,29 @@ def pareto(points: Sequence[Point]) -> list[Point]:
 def scan(bench: Bench, keeps: Sequence[float], rows: Sequence[LatencyRow], losses: LossStore) -> list[Point]:
     """Measure the dense model and the best plan for each share of the selected layers' parameters.
 
-    A share that the allowed ranks cannot reach is left out.
+    A share that the allowed ranks do not reach is left out.
+
+    Raises
+    ------
+    BadInput
+        If there are allowed ranks and none of the shares is within their reach.
     """
+    if len(bench.plans) > 1:
+        check_reach(bench.options, max(keeps), measured=bool(rows))
     before = _judge(bench, None, "dense", losses)
     dense = Plan(dict.fromkeys(bench.options), bench.plans[0].parameters, 0.0)
     points = [_point(bench, dense, before, before, rows)]
-    least = bench.plans[-1].parameters
-    for keep in sorted(keeps, reverse=True):
-        if keep * bench.plans[0].parameters < least:
-            continue
+    for keep in reached(bench, keeps):
         bounds = Bounds(parameters=keep * bench.plans[0].parameters)
         plan = solve(bench.options, bounds, layout=bench.layout)
         points.append(_point(bench, plan, before, _judge(bench, plan, f"keep {keep:g}", losses), rows))
     return points
+
+
+def reached(bench: Bench, keeps: Sequence[float]) -> list[float]:
+    """The shares that the allowed ranks reach, the largest first."""
+    smallest, dense = least(bench.options), all_dense(bench.options)
+    return [keep for keep in sorted(keeps, reverse=True) if keep * dense >= smallest]
 
 
 def _judge(bench: Bench, plan: Plan | None, stage: str, losses: LossStore) -> list[Losses]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -11,12 +12,13 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 
 from mfi_command import BadInput
-from mfi_command.progress import progress, quiet
+from mfi_command.progress import progress
 from svd_compress.allocation import Layout
 from svd_compress.bench import Progress
 from svd_compress.matrices import Float64
 
 EVERY_S = 30.0
+log = logging.getLogger("svd-compress")
 
 
 def matrix_from_json(text: str) -> Float64:
@@ -97,12 +99,12 @@ def layout_named(text: str) -> Layout:
 
 @contextmanager
 def stages() -> Iterator[Progress]:
-    """A bar for each stage, one after the other; without a terminal a line now and then on stderr.
+    """A bar for each stage, one after the other; without a terminal a line now and then in the log.
 
-    A command of minutes that says nothing looks as if it hung; one of seconds says nothing.
+    The log is on stderr with `--verbose`, and nowhere without.
     """
     if not sys.stderr.isatty():
-        yield _Lines() if not quiet.get() else lambda stage, done, total: None
+        yield _Lines()
         return
     with ExitStack() as stack:
         current: list[tuple[str, Progress]] = []
@@ -127,5 +129,4 @@ class _Lines:
         now = time.monotonic()
         if now - self._last >= EVERY_S:
             self._last = now
-            sys.stderr.write(f"{now - self._start:.0f} s: {stage}, {done} of {total}\n")
-            sys.stderr.flush()
+            log.info("%.0f s: %s, %d of %d", now - self._start, stage, done, total)
