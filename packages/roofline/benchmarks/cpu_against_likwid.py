@@ -41,6 +41,7 @@ LIKWID = {"read": "load", "write": "store", "copy": "copy", "write_nt": "store_m
 LOOPS = {"read": "sum", "write": "fill", "copy": "copy", "write_nt": "past_fill", "copy_nt": "past_copy"}
 PRODUCTS = (1024, 2048)
 BAR = 0.05
+PARTS_OF_L1 = "parts of l1"
 Found = dict[tuple[str, str], dict[str, list[float]]]
 
 
@@ -48,7 +49,7 @@ def likwid(bench: str, test: str, size: int, threads: int, passes: int) -> float
     """Bytes/s or FLOP/s that likwid-bench prints; None where it does not run."""
     key = "MFlops/s" if test.startswith("peakflops") else "MByte/s"
     for domain in ("N", "S0", "M0"):
-        group = f"{domain}:{size // 1000}kB:{threads}"
+        group = f"{domain}:{size}B:{threads}"
         command = [bench, "-t", test, "-w", group, "-i", str(max(10, passes))]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -114,6 +115,38 @@ def streams_round(native: Native, bench: str, program: Path, found: Found, sets:
         _add(row, "likwid", likwid(bench, f"{test}{ending}_fma", sets["l1"], threads, passes // 8))
 
 
+def loop_ends_round(native: Native, bench: str, found: Found, l1: int) -> None:
+    """Reads of sets that all fit the first cache: a pass takes bytes / rate, and what its loop's end costs.
+
+    A short loop that ends after an unexpected number of rounds is a branch predicted wrongly, once a pass.
+    """
+    threads, ending = usable_cpus(), {64: "_avx512", 32: "_avx"}.get(native.width_bytes, "_sse")
+    streams = Streams(native, threads=threads, largest=l1, seed=0)
+    for eighths in range(1, 7):
+        size = l1 * eighths // 8
+        rate = streams.rates(size, seconds=SECONDS, names=["read"])["read"].high
+        row = found[PARTS_OF_L1, str(size)]
+        _add(row, "ours", rate)
+        _add(row, "likwid", likwid(bench, LIKWID["read"] + ending, size, threads, int(rate * SECONDS / size)))
+    streams.close()
+
+
+def without_ends(found: Found) -> dict[str, tuple[float, float]]:
+    """Bytes/s of each program without what the end of a pass costs, and those seconds: a line through the
+    best time of a pass over its bytes.
+    """
+    times: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for (level, size), row in found.items():
+        if level == PARTS_OF_L1:
+            for who, rates in row.items():
+                times[who].append((float(size), float(size) / max(rates)))
+    lines = {}
+    for who, pairs in times.items():
+        slope, end_s = np.polyfit(*np.array(pairs).T, 1)
+        lines[who] = (1 / float(slope), float(end_s))
+    return lines
+
+
 def suite_round(found: Found, number: int) -> None:
     """What a user sees: the figures of one `roofline measure`, and products without it."""
     printed = measure(seconds=SUITE_SECONDS, seed=number)
@@ -138,7 +171,15 @@ def table(found: Found) -> Iterator[dict]:
     for who, values in memory:
         if who in ("likwid", "stream"):
             rivals[who].append(max(values))
+    ends = without_ends(found)
+    rates = {who: rate for who, (rate, _) in ends.items()}
+    ratio = rates["ours"] / rates["likwid"] if "likwid" in rates else None
+    costs = {who: end_s for who, (_, end_s) in ends.items()}
+    row = {"level": "l1", "kernel": "read_on", "of": "ours", "best": rates, "ratio": ratio}
+    yield row | {"end_of_pass_s": costs}
     for (level, name), row in found.items():
+        if level == PARTS_OF_L1:
+            continue
         best = {who: max(values) for who, values in row.items()}
         if (level, name) == ("memory", "best"):
             best |= {who: max(values) for who, values in rivals.items()}
@@ -165,6 +206,7 @@ def main(output: Path, rounds: str = ROUNDS, bench: str = "likwid-bench") -> Non
         program = compiled_stream(Path(folder))
         for number in range(done, done + int(rounds)):
             streams_round(native, bench, program, found, sets)
+            loop_ends_round(native, bench, found, 2 * sets["l1"])
             suite_round(found, number)
             held["conditions"].append(cpu_conditions())
             print(f"round {number + 1}", file=sys.stderr)
@@ -173,6 +215,8 @@ def main(output: Path, rounds: str = ROUNDS, bench: str = "likwid-bench") -> Non
         shown = "  ".join(f"{who} {value / 1e9:8.2f}" for who, value in row["best"].items())
         ratio = "      " if row["ratio"] is None else f"{row['ratio']:6.3f}"
         print(f"{row['level']:10} {row['kernel']:9} {row['of']:8} {ratio}   {shown}")
+        for who, end_s in row.get("end_of_pass_s", {}).items():
+            print(f"{'':39}{who}: the end of a pass {end_s * 1e9:.1f} ns")
     readings: dict[str, dict] = defaultdict(dict)
     for (level, name), row in found.items():
         readings[level][name] = {who: [float(f"{v:.5g}") for v in values] for who, values in row.items()}

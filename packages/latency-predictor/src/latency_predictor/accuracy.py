@@ -18,6 +18,8 @@ from latency_predictor.fitting.stack import (
     busy,
     family,
     fit_stack,
+    issued_s,
+    on_one_host,
     pass_rows,
     predicted,
     taken,
@@ -87,11 +89,13 @@ def unseen_models(
     device: Device,
     fit: DeviceFit,
     group: Callable[[PassRow], str] | None = None,
+    one_host: bool = False,
 ) -> Judged:
     """Every pass, by a stack fitted on the other families of models only (or on the other groups).
 
     The operators in `fit` were measured as products, attention and vectors of many sizes; no pass of any
-    model is in them. Where a host issues the kernels, passes beside a slower one are judged, not fitted on.
+    model is in them. Where a host issues the kernels, passes beside a slower one are judged, not fitted on:
+    for the speed of the host that was noted beside each, or with `one_host` for that of the fit.
     """
     rows = pass_rows(content, stack)
     start = bare(stack)
@@ -101,7 +105,8 @@ def unseen_models(
     found = np.empty(len(rows))
     for name in set(names):
         made = fit_stack(taken(work, (names != name) & ~slow), start, "others")
-        found[names == name] = predicted(taken(work, names == name), made)
+        out = taken(work, names == name)
+        found[names == name] = predicted(on_one_host(out) if one_host else out, made)
     return Judged(tuple(rows), work.measured, found, slow)
 
 
@@ -137,8 +142,7 @@ def device_bound(
     """Whether the device takes longer than the host needs to issue its kernels, by prediction."""
     work = busy(rows, stack, fit, device)
     scale = np.where(work.phase == "prefill", stack.scale["prefill"], stack.scale["decode"])
-    issue = work.launches * stack.issue_kernel_s + work.layers * stack.issue_layer_s + stack.issue_step_s
-    return np.asarray(work.seconds * scale > issue)
+    return np.asarray(work.seconds * scale > issued_s(work, stack))
 
 
 def bare(stack: str) -> Stack:

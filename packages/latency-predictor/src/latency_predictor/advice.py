@@ -42,6 +42,7 @@ class Advice:
     """
 
     device: str
+    stack: str
     best: Point | None
     curve: tuple[Point, ...]
     max_decode_s: float | None
@@ -68,7 +69,7 @@ class Advice:
 def advise(
     model: str | Path | Mapping[str, Any],
     *,
-    device: str | Path | Device,
+    device: str | Path | Device | None = None,
     max_decode_s: float | None = None,
     max_ttft_s: float | None = None,
     prompt: int = 512,
@@ -139,6 +140,7 @@ def advise(
     within = [point for point in points if _within(point, max_decode_s, max_ttft_s, cautious=cautious)]
     return Advice(
         device=engine.device.name,
+        stack=engine.stack.name,
         best=max(within, key=lambda point: point.tokens_per_s, default=None),
         curve=tuple(points),
         max_decode_s=max_decode_s,

@@ -58,6 +58,8 @@ class Engine:
     ----------
     interval
         By phase: low_log and high_log of log(measured / predicted).
+    notes
+        What stands in for what was not measured.
     """
 
     work: ModelWork
@@ -65,6 +67,7 @@ class Engine:
     stack: Stack
     chosen: Chosen
     interval: Mapping[str, Mapping[str, float]]
+    notes: tuple[str, ...] = ()
 
     def operators(self, at: Sizes, phase: str) -> list[Timed]:
         """The operators of a pass, without what the stack adds."""
@@ -133,7 +136,7 @@ def check_memory(engine: Engine, batch: int, positions: int) -> int:
 
 def notes_of(engine: Engine) -> list[str]:
     """What to know about the coefficients."""
-    found: list[str] = []
+    found = list(engine.notes)
     if not engine.chosen.known:
         found.append(f"{engine.chosen.provenance}; the interval is that of devices left out of the fit")
     work: Any = engine.work

@@ -13,7 +13,8 @@ from roofline import Device
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """`chosen`, `hardware`, `stacks` and `intervals`, as far as the file has them.
+    """`chosen`, `hardware`, `stacks`, `intervals`, and the dtypes of its products, as far as the file has
+    them.
 
     Raises
     ------
@@ -28,6 +29,7 @@ def load(path: str | Path) -> dict[str, Any]:
         found["stacks"] = {name: stack_from(name, one) for name, one in content.get("stacks", {}).items()}
     except (KeyError, TypeError) as error:
         raise BadInput(f"{path}: no usable fit: {error!r}; make it again with `fit --output`") from error
+    found["dtypes"] = tuple(made.gemms)
     if made.gemms:
         full = completed(made, [fit for name, fit in shipped().items() if name != made.device])
         found["chosen"] = Chosen(full, True, f"fitted on {path}")

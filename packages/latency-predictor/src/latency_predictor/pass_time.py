@@ -112,10 +112,14 @@ def _stream(flow: Flow, at: Sizes, work: ModelWork, rules: Rules, fit: DeviceFit
     moved = flow.bytes.at(at.tokens, at.batch)
     seconds, launches = np.zeros_like(moved), 0
     for kernel in RECIPES[rules.recipe].get(form_of(flow.name, work.shape), ()):
-        made = fit.vectors[kernel.fitted]
+        made = fit.vectors.get(kernel.fitted)
+        if made is None:
+            raise BadInput(
+                f"{kernel.fitted} was not measured on {fit.device}; `collect` the part micro again"
+            )
         streamed = vector_s(kernel.traffic * moved, made, on) - made.launch_s
         seconds = seconds + streamed + kernel.launches * made.launch_s
-        launches += kernel.launches
+        launches += kernel.launches * kernel.chain
     return Timed(flow.name, flow.count, flow.count * seconds, flow.count * launches, np.zeros_like(moved))
 
 

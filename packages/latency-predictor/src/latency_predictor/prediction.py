@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latency_predictor.answer import Part, Phase, Prediction
+from mfi_command import BadInput
 from roofline import Device
 from roofline.arguments import positive
 
@@ -14,13 +15,15 @@ if TYPE_CHECKING:
     from latency_predictor.engine import Engine
     from latency_predictor.stacks import Stack
 
+_FIRST = ("cuda-graph", "loop")  # where a fit has several stacks and none is asked for
+
 
 def engine_for(
     model: str | Path | Mapping[str, Any],
     *,
-    device: str | Path | Device,
-    stack: str | Stack = "cuda-graph",
-    dtype: str = "bf16",
+    device: str | Path | Device | None = None,
+    stack: str | Stack | None = None,
+    dtype: str | None = None,
     weight_dtype: str | None = None,
     kv_dtype: str | None = None,
     tensor_parallel: int = 1,
@@ -28,20 +31,21 @@ def engine_for(
 ) -> Engine:
     """Everything but the sizes, decided once; arguments as for `predict`."""
     from latency_predictor.engine import Engine, chosen_for, interval_of
-    from latency_predictor.stacks import PHASES, find_stack
+    from latency_predictor.stacks import PHASES
     from latency_predictor.work import model_work
-    from roofline import device as find_device
 
     own: dict[str, Any] = {}
     if fit is not None:
         from latency_predictor.fitfile import load
 
         own = load(fit)
-    hardware = own.get("hardware") or find_device(device)
+    hardware = _hardware(device, own.get("hardware"), fit)
     chosen = own.get("chosen") or chosen_for(hardware.name)
-    wanted = own["stacks"].get(stack) if isinstance(stack, str) and "stacks" in own else None
-    made = wanted or find_stack(stack)
-    intervals = own.get("intervals", {}).get(made.name)
+    made, stands_in = _stack(stack, own, hardware)
+    measured = own.get("dtypes", ())
+    dtype, unmeasured = _dtype(dtype, measured, hardware)
+    intervals = None if stands_in or unmeasured else own.get("intervals", {}).get(made.name)
+    known = chosen.known and not stands_in and not unmeasured
     return Engine(
         work=model_work(
             model,
@@ -54,19 +58,72 @@ def engine_for(
         device=hardware,
         stack=made,
         chosen=chosen,
-        interval=intervals or {phase: interval_of(made.name, phase, known=chosen.known) for phase in PHASES},
+        interval=intervals or {phase: interval_of(made.name, phase, known=known) for phase in PHASES},
+        notes=tuple(filter(None, (stands_in, unmeasured))),
+    )
+
+
+def _hardware(given: str | Path | Device | None, own: Device | None, fit: str | Path | None) -> Device:
+    from roofline import device as find_device
+
+    if given is None:
+        if own is None:
+            raise BadInput("no device: give device (--device), or a fit of your own (--fit)")
+        return own
+    found = find_device(given)
+    if own is not None and own.name != found.name:
+        raise BadInput(f"device is {found.name}, and {fit} is of {own.name}; leave the device out")
+    return own or found
+
+
+def _dtype(wanted: str | None, measured: Sequence[str], on: Device) -> tuple[str, str]:
+    """The dtype, and a sentence where a fit has no products in it."""
+    from roofline.dtypes import dtype_name
+
+    if wanted is None:
+        return (measured[0] if measured and "bf16" not in measured else "bf16"), ""
+    name = dtype_name(wanted)
+    if not measured or name in measured or {"fp16": "bf16"}.get(name) in measured:
+        return wanted, ""
+    return wanted, (
+        f"no products in {name} were measured on {on.name}: shares of its peak that other devices reach stand"
+        " in, and the interval is that of devices left out"
+    )
+
+
+def _stack(wanted: str | Stack | None, own: Mapping[str, Any], on: Device) -> tuple[Stack, str]:
+    """The stack, and a sentence where one measured elsewhere stands in for one that the fit lacks."""
+    from latency_predictor.stacks import Stack, find_stack, stacks
+
+    if isinstance(wanted, Stack):
+        return wanted, ""
+    mine: Mapping[str, Stack] = own.get("stacks", {})
+    if wanted is None:
+        wanted = next((name for name in (*_FIRST, *mine) if name in mine), _FIRST[0])
+    if wanted in mine:
+        return mine[wanted], ""
+    if mine and wanted not in stacks():
+        raise BadInput(
+            f"stack is {wanted!r}; the fit has {', '.join(mine)}, and there are {', '.join(stacks())}"
+        )
+    found = find_stack(wanted)
+    if not own.get("dtypes"):
+        return found, ""
+    return found, (
+        f"no stack {wanted} was fitted on {on.name} (`collect` more passes): {found.source} stand in,"
+        " and the interval is that of devices left out"
     )
 
 
 def predict(
     model: str | Path | Mapping[str, Any],
     *,
-    device: str | Path | Device,
+    device: str | Path | Device | None = None,
     batch: int = 1,
     prompt: int = 512,
     output: int = 128,
-    stack: str | Stack = "cuda-graph",
-    dtype: str = "bf16",
+    stack: str | Stack | None = None,
+    dtype: str | None = None,
     weight_dtype: str | None = None,
     kv_dtype: str | None = None,
     tensor_parallel: int = 1,
@@ -76,12 +133,15 @@ def predict(
 
     Parameters
     ----------
-    model, device, dtype, weight_dtype, kv_dtype
+    model, dtype, weight_dtype, kv_dtype
         As for `roofline.analyze`.
+        dtype: by default bf16, and with a `fit` what it was measured in.
+    device
+        As for `roofline.analyze`; it may be left out with a `fit`, which names its own.
     batch, prompt, output
         Sequences, tokens of each prompt, tokens to generate for each.
     stack
-        A name of `STACKS`, or one that `calibrate` made.
+        A name of `stacks.toml`, or one of `fit`. By default cuda-graph, and with a `fit` the one that it has.
     tensor_parallel
         Devices of this kind that share every layer.
     fit
@@ -90,7 +150,8 @@ def predict(
     Raises
     ------
     BadInput
-        What `analyze` refuses, an unknown stack, or a batch whose weights and cache the device cannot hold.
+        What `analyze` refuses, an unknown stack, a `fit` of another device, or a batch whose weights and
+        cache the device cannot hold.
 
     Notes
     -----

@@ -14,11 +14,14 @@ from roofline import ModelShape
 
 @dataclass(frozen=True)
 class Kernel:
-    """A fitted kernel, the multiple of the compulsory bytes it moves, and how often it is launched."""
+    """A fitted kernel, the multiple of the compulsory bytes it moves, how often it is launched, and how many
+    kernels a host issues for one launch: what was fitted may be a chain of several.
+    """
 
     fitted: str
     traffic: float = 1.0
     launches: int = 1
+    chain: int = 1
 
 
 Recipe = tuple[Kernel, ...]
@@ -58,12 +61,12 @@ COMPILED: Mapping[str, Recipe] = {
     "add": (Kernel("torch.add", 1.0, 0),),  # done in the kernel of the norm that follows
 }
 # transformers as written: RMSNorm upcasts, squares, averages, adds, takes a root, scales, downcasts and
-# weighs (36 bytes an element where 4 are compulsory); rotation negates, joins, multiplies twice and adds, of
-# queries and keys (20 for 4); the cache is joined to the new key and value.
+# weighs; rotation negates, joins, multiplies twice and adds, of queries and keys. `collect` times both
+# chains.
 EAGER: Mapping[str, Recipe] = {
     **LOOP,
-    "rms": (Kernel("torch.multiply", 9.0, 8),),
-    "rotary": (Kernel("torch.multiply", 5.0, 10),),
+    "rms": (Kernel("torch.rms_written", chain=8),),
+    "rotary": (Kernel("torch.rotary_written", 1.0, 2, chain=5),),
 }
 RECIPES = {"fused": FUSED, "loop": LOOP, "compiled": COMPILED, "eager": EAGER}
 

@@ -43,6 +43,8 @@ class Stack:
         that is slower than it.
     step_s
         Seconds that a pass takes whatever the device does.
+    host_s
+        Seconds of `collect`'s probe on the host that the issue times are of; 0 where it was not noted.
     spread
         Standard deviation of log(scale) among stacks and their versions: the prior that a user's rows move.
     source
@@ -61,6 +63,7 @@ class Stack:
     step_s: float
     spread: float
     source: str
+    host_s: float = 0.0
 
     @property
     def rules(self) -> Rules:
@@ -89,7 +92,7 @@ class Stack:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        numbers = ("issue_kernel_s", "issue_layer_s", "issue_step_s", "step_s", "spread")
+        numbers = ("issue_kernel_s", "issue_layer_s", "issue_step_s", "step_s", "spread", "host_s")
         return {
             "title": self.title,
             "recipe": self.recipe,

@@ -33,7 +33,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         for phase in ("prefill", "decode")
     ]
     entries += [
-        {"kind": "vector", "name": name, "tokens": 2, "width": 64, "cached": True} for name in micro.VECTORS
+        {"kind": "vector", "name": name, "tokens": 2, "width": micro.HEAD, "cached": True}
+        for name in micro.VECTORS
     ]
     monkeypatch.setattr(micro, "plan", lambda kind, seed=0: list(entries))
     monkeypatch.setattr(micro, "_POOL_BYTES", {"cpu": 4_000_000})

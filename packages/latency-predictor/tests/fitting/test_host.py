@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from latency_predictor.fitting.host import disturbed
-from latency_predictor.fitting.stack import Busy, PassRow
+from latency_predictor.fitting.stack import Busy, PassRow, fit_stack, issued_s, on_one_host, predicted, taken
+from latency_predictor.stacks import find_stack
 
 HOST_S = 0.01
 
@@ -20,7 +21,7 @@ def passes(slower: np.ndarray, *, seed: int, probe: float = 0.0) -> tuple[list[P
         for number, second in enumerate(measured)
     ]
     ones = np.ones(24)
-    return rows, Busy(np.full(24, "decode"), device_s, ones, ones, measured)
+    return rows, Busy(np.full(24, "decode"), device_s, ones, ones, measured, probe * slower)
 
 
 @pytest.mark.parametrize("probe", [0.0, 1e-3], ids=["from the passes", "noted beside them"])
@@ -39,4 +40,21 @@ def test_a_steady_host_and_a_busy_device_are_left_alone() -> None:
     slower[11] = 1.8  # 40 ms of the device hide 18 of the host
     rows, work = passes(slower, seed=9, probe=1e-3)
     assert not disturbed(rows, work).any()
-    assert disturbed([], Busy(*(np.zeros(0) for _ in range(5)))).shape == (0,)
+    assert disturbed([], Busy(*(np.zeros(0) for _ in range(6)))).shape == (0,)
+
+
+def test_a_host_of_another_speed_is_predicted_by_its_probe() -> None:
+    """Fitted on one half of the rows beside one host, judged on the other beside hosts up to twice as slow."""
+    generator = np.random.default_rng(4)
+    layers, device_s = generator.integers(12, 64, 40) * 1.0, np.geomspace(1e-3, 4e-2, 40)
+    slower = np.where(np.arange(40) % 2, generator.uniform(1, 2, 40), 1.0)
+    measured = np.maximum(device_s, slower * (1e-3 + 3e-4 * layers))
+    work = Busy(np.full(40, "decode"), device_s, 10 * layers, layers, measured, 2e-4 * slower)
+    even = np.arange(40) % 2 == 0
+    made = fit_stack(taken(work, even), find_stack("eager"), "half")
+    rest = taken(work, ~even)
+    assert made.host_s == pytest.approx(2e-4)
+    assert np.abs(predicted(rest, made) / rest.measured - 1).max() < 0.1
+    # Fault: without what was noted of the host.
+    assert np.abs(predicted(on_one_host(rest), made) / rest.measured - 1).max() > 0.3
+    np.testing.assert_allclose(issued_s(rest, made), issued_s(on_one_host(rest), made) * slower[~even])

@@ -134,6 +134,8 @@ def test_too_few_rows_are_refused(content: dict, tmp_path: Path) -> None:
     few = [row for row in content["rows"] if row["kind"] != "pass"]
     few += [row for row in content["rows"] if row["kind"] == "pass"][:3]
     assert any("fewer than" in note for note in fit_own({**content, "rows": few}).notes)
+    older = [row for row in content["rows"] if row.get("name") != "rms"]
+    assert any("torch.rms was not measured" in note for note in fit_own({**content, "rows": older}).notes)
     for text in ("", "{}", '{"rows": [{"latency_s": -1, "kind": "gemm"}], "device": "x", "dtype": "bf16"}'):
         file = tmp_path / "rows.json"
         file.write_text(text)
@@ -143,3 +145,50 @@ def test_too_few_rows_are_refused(content: dict, tmp_path: Path) -> None:
         read_collected(tmp_path / "absent.json")
     (tmp_path / "good.json").write_text(json.dumps(content))
     assert read_collected(tmp_path / "good.json")["device"] == "NVIDIA H200"
+
+
+@pytest.fixture(scope="module")
+def cpu_file(content: dict, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same rows in fp32 on some CPU, its passes too few for a stack."""
+    rows = [row for row in content["rows"] if row["kind"] != "pass"]
+    file = tmp_path_factory.mktemp("cpu") / "cpu.json"
+    fit_own({**content, "device": "Some CPU", "dtype": "fp32", "rows": rows}).write(file)
+    return file
+
+
+def test_a_fit_decides_device_dtype_and_stack(made, cpu_file: Path, tmp_path: Path) -> None:
+    file = tmp_path / "fit.json"
+    made.write(file)
+    short = predict("opt-1.3b", batch=4, prompt=512, output=64, fit=file)
+    long = predict(
+        "opt-1.3b", device=NAME, batch=4, prompt=512, output=64, stack="cuda-graph", dtype="bf16", fit=file
+    )
+    assert short == long
+    assert short.notes == ()
+    cpu = predict("opt-1.3b", prompt=512, output=64, fit=cpu_file)
+    assert cpu.device == "Some CPU"
+    assert cpu == predict("opt-1.3b", prompt=512, output=64, dtype="fp32", fit=cpu_file)
+
+
+def test_what_stands_in_for_what_a_fit_lacks_is_said(made, cpu_file: Path, tmp_path: Path) -> None:
+    file = tmp_path / "fit.json"
+    made.write(file)
+    cases = [
+        (cpu_file, {}, "no stack"),
+        (file, {"stack": "eager"}, "no stack"),
+        (file, {"dtype": "fp8"}, "fp8"),
+    ]
+    for path, options, said in cases:
+        found = predict("opt-1.3b", fit=path, **options)
+        assert any(said in note and "stand in" in note for note in found.notes), (options, found.notes)
+        plain = predict("opt-1.3b", device=NAME, stack=options.get("stack"))
+        assert found.decode.high_s / found.decode.time_s > plain.decode.high_s / plain.decode.time_s
+
+
+def test_another_device_than_the_fit_is_refused(cpu_file: Path) -> None:
+    with pytest.raises(BadInput, match=r"H100.*Some CPU"):
+        predict("opt-1.3b", device="H100", fit=cpu_file)
+    with pytest.raises(BadInput, match="no device"):
+        predict("opt-1.3b")
+    with pytest.raises(BadInput, match="magic"):
+        predict("opt-1.3b", stack="magic", fit=cpu_file)

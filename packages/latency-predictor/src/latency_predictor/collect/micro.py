@@ -32,7 +32,12 @@ HEADS = (
     (28, 4, 128), (64, 8, 128), (40, 8, 128), (14, 2, 64),
 )  # fmt: skip
 WIDTHS = (896, 2048, 3584, 4096, 5120, 7168, 14336)
-VECTORS = ("rms", "layer", "add", "silu", "relu", "multiply", "rotary", "kv_write", "embedding")
+# The last two as transformers writes them, several kernels each.
+VECTORS = (
+    "rms", "layer", "add", "silu", "relu", "multiply", "rotary", "kv_write", "embedding", "rms_written",
+    "rotary_written",
+)  # fmt: skip
+HEAD = 128  # width of one in rotary_written
 _POOL_BYTES = {"cuda": 6_000_000_000, "cpu": 400_000_000}
 _LARGEST_FLOP = {"cuda": 4e12, "cpu": 4e9}
 # A product without pauses for so long: a chip at its limit of power has lowered its clocks by then.
@@ -205,6 +210,11 @@ class Bench:
             rows = 8192
             ids = torch.randint(0, rows, (tokens,), device=self.device)
             return [(rows, width)], lambda table: functional.embedding(ids, table)
+        if name == "rms_written":
+            return [size, weight], rms_written
+        if name == "rotary_written":
+            heads = (tokens, width // HEAD, HEAD)
+            return [heads, (tokens, HEAD), (tokens, HEAD)], rotary_written
         angles = (tokens, 1, 64)
 
         def rotary(x: Any, cos: Any, sin: Any) -> Any:
@@ -212,3 +222,21 @@ class Bench:
             return torch.addcmul(x * cos, torch.cat((-second, first), dim=-1), sin)
 
         return [(tokens, width // 64, 64), angles, angles], rotary
+
+
+def rms_written(x: Any, weight: Any) -> Any:
+    """RMSNorm in eight kernels, in float32 inside."""
+    import torch
+
+    wide = x.to(torch.float32)
+    wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-5)
+    return weight * wide.to(x.dtype)
+
+
+def rotary_written(x: Any, cos: Any, sin: Any) -> Any:
+    """Rotary positions in five kernels, on `(heads, tokens, width)` that lies token by token."""
+    import torch
+
+    x = x.transpose(0, 1)
+    first, second = x.chunk(2, dim=-1)
+    return (x * cos) + (torch.cat((-second, first), dim=-1) * sin)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from latency_predictor.collect.decoder import Decoder, as_written, compiled
-from latency_predictor.collect.timer import Timing, captured, replayed, wall
+from latency_predictor.collect.timer import Timing, captured, host_s, issue_s, replayed, wall
 from mfi_command import require
 from roofline import analyze, model_shape, read_config
 
@@ -23,7 +23,7 @@ MODELS = {
     ),
     "cpu": ("smollm2-135m", "opt-125m", "qwen2.5-0.5b"),
 }  # fmt: skip
-STACKS = {"cuda": ("cuda-graph", "eager"), "cpu": ("loop", "eager")}
+STACKS = {"cuda": ("cuda-graph", "compiled", "eager"), "cpu": ("loop", "eager")}
 # (sequences, positions): of a decode step with its own position, of a prefill.
 DECODE = (
     (1, 128), (1, 1024), (1, 2048), (2, 512), (4, 1024), (8, 512), (16, 512), (24, 1024), (32, 256),
@@ -43,7 +43,9 @@ SWEEP_BATCHES = (
     *range(144, 257, 16),
 )
 SWEEP_POSITIONS = 1024
-_EAGER_EVERY = 2  # a host-bound row takes long and says little
+# Of the sizes: a host-bound row takes long and says little, and what is compiled differs in few kernels.
+_EVERY = {"eager": 2, "compiled": 3}
+_GRAPH_BUDGET_S = 0.06  # replays lie within a per cent of each other; a host does not
 _LARGEST_FLOP = {"cuda": 1.2e14, "cpu": 3e11}
 _ALLOWED_SHARE = 0.88  # of the memory, for weights and cache; activations and libraries need the rest
 
@@ -56,7 +58,7 @@ def plan(
     wanted = []
     for number, model in enumerate(models):
         for stack in stacks:
-            step = 1 if stack in ("cuda-graph", "loop") else _EAGER_EVERY
+            step = _EVERY.get(stack, 1)
             entries = []
             for phase, sizes in (("decode", DECODE), ("prefill", PREFILL)):
                 chosen = sizes[number % step :: step] if kind == "cuda" else sizes[:4:3]
@@ -103,11 +105,12 @@ class Passes:
     dtype
         As torch takes it.
     budget_s
-        Seconds that the runs of one entry may take.
+        Seconds that the runs of one entry may take, where the host is in them.
     """
 
     def __init__(self, device: str, dtype: Any, *, budget_s: float = 0.15) -> None:
         self.device, self.dtype, self.budget_s = device, dtype, budget_s
+        self.probes = {"host_s": host_s, "issue_s": issue_s(device)}
         self.held: tuple[str, str] | None = None
         self.model: Any = None
 
@@ -170,16 +173,18 @@ class Passes:
             return self.model.forward(tokens, positions - new)
 
         if self.device != "cuda":
-            return wall(call, budget_s=self.budget_s, warm=1)
+            return wall(call, budget_s=self.budget_s, warm=1, probes=self.probes)
         graph = captured(call)
-        timing = replayed(graph, budget_s=self.budget_s)
+        timing = replayed(graph, budget_s=min(self.budget_s, _GRAPH_BUDGET_S))
         graph.reset()
         return timing
 
     def _eager(self, entry: Mapping[str, Any]) -> Timing:
         transformers: Any = require("transformers", extra="collect", distribution="latency-predictor")
         batch, positions = entry["batch"], entry["positions"]
-        options: dict[str, Any] = {"synchronize": self._synchronize, "budget_s": self.budget_s}
+        options: dict[str, Any] = {
+            "synchronize": self._synchronize, "budget_s": self.budget_s, "probes": self.probes,
+        }  # fmt: skip
         if entry["phase"] == "prefill":
             tokens = self._tokens(batch, positions)
             return wall(lambda: self.model(tokens, use_cache=True, logits_to_keep=1), **options)

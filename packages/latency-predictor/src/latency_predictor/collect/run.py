@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from latency_predictor.collect import micro, passes
-from latency_predictor.collect.timer import host_s
 from mfi_command import BadInput, atomic_file, require
 
 SAVE_EVERY_S = 5.0
 PARTS = ("micro", "passes", "sweep")
-_RESULT = ("latency_s", "low_s", "high_s", "runs", "clock_mhz", "power_w", "host_s", "sequence")
+_RESULT = (
+    "latency_s", "low_s", "high_s", "runs", "clock_mhz", "power_w", "host_s", "issue_s", "sequence",
+)  # fmt: skip
 
 
 def collect(
@@ -171,16 +172,15 @@ def _measure(
                 if not models.fits(entry):
                     continue
                 timing = models.measure(entry)
-                beside = {"host_s": float(f"{host_s():.4g}")}
             else:
-                bench, beside = bench or micro.Bench(kind, dtype), {}
+                bench = bench or micro.Bench(kind, dtype)
                 timing = bench.measure(entry)
         except Exception as error:
             held["failed"].append({**entry, "error": str(error).partition("\n")[0][:160]})
             models.release()
             continue
         order = len(held["rows"])
-        held["rows"].append({**entry, **timing.to_dict(), **beside, **_state(kind), "sequence": order})
+        held["rows"].append({**entry, **timing.to_dict(), **_state(kind), "sequence": order})
         if time.monotonic() - saved > SAVE_EVERY_S:
             _save(file, held)
             saved = time.monotonic()

@@ -5,26 +5,33 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mfi_command import require
 
+_STEPS = 10_000  # of the interpreter's loop: half a millisecond
+_ISSUED = 100
+
 
 @dataclass(frozen=True)
 class Timing:
-    """Median of repeated runs, the quartiles, and how many there were; seconds."""
+    """Median of repeated runs, the quartiles, and how many there were; seconds. `beside`: medians of what was
+    timed in between.
+    """
 
     latency_s: float
     low_s: float
     high_s: float
     runs: int
+    beside: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
         times = {name: float(f"{getattr(self, name):.6g}") for name in ("latency_s", "low_s", "high_s")}
-        return {**times, "runs": self.runs}
+        return {**times, "runs": self.runs, **{k: float(f"{v:.4g}") for k, v in self.beside.items()}}
 
 
 def summary(taken: list[float], *, calls: int = 1) -> Timing:
@@ -47,13 +54,19 @@ def wall(
     budget_s: float,
     calls: int = 1,
     warm: int = 3,
+    probes: Mapping[str, Callable[[], float]] | None = None,
 ) -> Timing:
     """Time of a run by the host's clock, divided by `calls`, the device idle before and after each run; the
-    first `warm` runs are not kept. `prepare` runs before each, untimed.
+    first `warm` runs are not kept. `prepare` runs before each, untimed, and so does each of `probes`, whose
+    median goes beside the time.
     """
+    noted: dict[str, list[float]] = defaultdict(list)
 
     def once() -> float:
         prepare()
+        synchronize()
+        for name, probe in (probes or {}).items():
+            noted[name].append(probe())
         synchronize()
         start = time.perf_counter()
         call()
@@ -61,20 +74,34 @@ def wall(
         return time.perf_counter() - start
 
     first = min(once() for _ in range(warm))
-    return summary([once() for _ in range(repeats(first, budget_s))], calls=calls)
+    noted.clear()
+    found = summary([once() for _ in range(repeats(first, budget_s))], calls=calls)
+    return replace(found, beside={name: statistics.median(taken) for name, taken in noted.items()})
 
 
-def host_s(*, tries: int = 5) -> float:
-    """Seconds of a fixed piece of the interpreter's work, the least of `tries`: how fast the host is."""
+def host_s() -> float:
+    """Seconds of a fixed piece of the interpreter's work: how fast the host is."""
+    start = time.perf_counter()
+    total = 0
+    for number in range(_STEPS):
+        total += number % 7
+    return time.perf_counter() - start
 
-    def once() -> float:
+
+def issue_s(device: str) -> Callable[[], float]:
+    """Seconds that the host takes to issue a fixed number of operators on a tensor of one element: how fast
+    it feeds the device. Fewer than a device queues, so that nothing is waited for.
+    """
+    torch: Any = require("torch", extra="collect", distribution="latency-predictor")
+    one = torch.ones(1, device=device)
+
+    def probe() -> float:
         start = time.perf_counter()
-        total = 0
-        for number in range(20_000):
-            total += number % 7
+        for _ in range(_ISSUED):
+            torch.add(one, one)
         return time.perf_counter() - start
 
-    return min(once() for _ in range(tries))
+    return probe
 
 
 def captured(call: Callable[[], object]) -> Any:

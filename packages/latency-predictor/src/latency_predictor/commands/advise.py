@@ -23,9 +23,9 @@ if TYPE_CHECKING:
         "latency-predictor advise --model qwen2.5-7b --device H200 --max-decode-ms 10 --output curve.png",
     ],
 )
+@o.chosen
 def advise(
-    model: o.Model,
-    device: o.Device,
+    what: o.Chosen,
     max_decode_ms: Annotated[float | None, typer.Option(help="Limit on a mean decode step.")] = None,
     max_ttft_ms: Annotated[float | None, typer.Option(help="Limit on the prefill of a batch.")] = None,
     prompt: o.Prompt = 512,
@@ -37,12 +37,6 @@ def advise(
     price_per_hour: Annotated[
         float | None, typer.Option(help="Of one device: cost per million tokens.")
     ] = None,
-    stack: o.Stack = "cuda-graph",
-    dtype: o.Dtype = "bf16",
-    weight_dtype: o.WeightDtype = "",
-    kv_dtype: o.KvDtype = "",
-    tensor_parallel: o.TensorParallel = 1,
-    fit: o.Fit = "",
 ) -> Report:
     """The batch with most tokens a second within limits on the step or the first token; exit code 1 if
     none is.
@@ -50,8 +44,7 @@ def advise(
     from latency_predictor.advice import advise as run
 
     found = run(
-        model,
-        device=device,
+        **what.arguments(),
         max_decode_s=None if max_decode_ms is None else max_decode_ms / 1e3,
         max_ttft_s=None if max_ttft_ms is None else max_ttft_ms / 1e3,
         prompt=prompt,
@@ -59,25 +52,19 @@ def advise(
         largest=largest,
         cautious=cautious,
         price_per_hour=price_per_hour,
-        stack=stack,
-        dtype=dtype,
-        weight_dtype=weight_dtype or None,
-        kv_dtype=kv_dtype or None,
-        tensor_parallel=tensor_parallel,
-        fit=fit or None,
     )
     end = found.curve[-1].batch
     notes = [f"memory ends the curve at batch {end}"] if found.memory_limited else []
     return Report(
         fields=found.to_dict(),
-        tables=[_table(found, model, stack)],
+        tables=[_table(found, what.model)],
         notes=[*notes, *found.notes],
         draw=lambda: curve(found),
         over_limit=None if found.best else f"no batch is within the limits on {found.device}",
     )
 
 
-def _table(found: Advice, model: str, stack: str) -> Table:
+def _table(found: Advice, model: str) -> Table:
     shown = {found.curve[0].batch, found.curve[-1].batch} | {2**power for power in range(1, 12)}
     if found.best is not None:
         shown.add(found.best.batch)
@@ -96,7 +83,7 @@ def _table(found: Advice, model: str, stack: str) -> Table:
         if point.batch in shown
     ]
     return Table(
-        f"{model} on {found.device}, {stack}", [c for c in columns if priced or "cost" not in c], rows
+        f"{model} on {found.device}, {found.stack}", [c for c in columns if priced or "cost" not in c], rows
     )
 
 

@@ -10,12 +10,10 @@ from latency_predictor.commands import options as o
 from mfi_command.cli import Report, Table, command
 
 
-def _predicted(model: str, device: str, **options: Any) -> Any:
+def _predicted(what: o.Chosen, **sizes: Any) -> Any:
     from latency_predictor.prediction import predict as run
 
-    for name in ("weight_dtype", "kv_dtype", "fit"):
-        options[name] = options[name] or None
-    return run(model, device=device, **options)
+    return run(**what.arguments(), **sizes)
 
 
 @command(
@@ -27,24 +25,15 @@ def _predicted(model: str, device: str, **options: Any) -> Any:
         "latency-predictor predict --model ./config.json --device L4 --weight-dtype int4",
     ],
 )
+@o.chosen
 def predict(
-    model: o.Model,
-    device: o.Device,
+    what: o.Chosen,
     batch: o.Batch = 1,
     prompt: o.Prompt = 512,
     output: Annotated[int, typer.Option(help="Tokens to generate.")] = 128,
-    stack: o.Stack = "cuda-graph",
-    dtype: o.Dtype = "bf16",
-    weight_dtype: o.WeightDtype = "",
-    kv_dtype: o.KvDtype = "",
-    tensor_parallel: o.TensorParallel = 1,
-    fit: o.Fit = "",
 ) -> Report:
     """Latency of a batch of equal requests: prefill, decode step, total, with a 90 % interval."""
-    found = _predicted(
-        model, device, batch=batch, prompt=prompt, output=output, stack=stack, dtype=dtype,
-        weight_dtype=weight_dtype, kv_dtype=kv_dtype, tensor_parallel=tensor_parallel, fit=fit,
-    )  # fmt: skip
+    found = _predicted(what, batch=batch, prompt=prompt, output=output)
     return _report(found, [_parts(found), _summary(found)])
 
 
@@ -55,26 +44,17 @@ def predict(
         "latency-predictor explain --model llama-3-8b --device H200 --batch 32 --prompt 1024",
     ],
 )
+@o.chosen
 def explain(
-    model: o.Model,
-    device: o.Device,
+    what: o.Chosen,
     batch: o.Batch = 1,
     prompt: o.Prompt = 512,
     tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 128,
-    stack: o.Stack = "cuda-graph",
-    dtype: o.Dtype = "bf16",
-    weight_dtype: o.WeightDtype = "",
-    kv_dtype: o.KvDtype = "",
-    tensor_parallel: o.TensorParallel = 1,
-    fit: o.Fit = "",
 ) -> Report:
     """Where the milliseconds of a prefill and of a decode step go, as a waterfall."""
     from latency_predictor.explain import draw_waterfall, waterfall
 
-    found = _predicted(
-        model, device, batch=batch, prompt=prompt, output=tokens, stack=stack, dtype=dtype,
-        weight_dtype=weight_dtype, kv_dtype=kv_dtype, tensor_parallel=tensor_parallel, fit=fit,
-    )  # fmt: skip
+    found = _predicted(what, batch=batch, prompt=prompt, output=tokens)
     rows = []
     for name, phase in (("prefill", found.prefill), ("decode", found.decode)):
         steps = waterfall(phase.parts)

@@ -112,7 +112,11 @@ def fit_own(content: Mapping[str, Any], *, device: str | Path | Device | None = 
         base = replace(stacks().get(name) or find_stack(_BASE.get(name, "cuda-graph")), name=name)
         if name in RECIPES:
             base = replace(base, recipe=name)
-        work = busy(rows, base, full, hardware)
+        try:
+            work = busy(rows, base, full, hardware)
+        except BadInput as error:  # rows of an earlier `collect` lack a kernel
+            notes.append(f"stack {name}: not fitted: {error}")
+            continue
         if base.issue_kernel_s > 0:
             quiet = ~disturbed(rows, work)
             if not quiet.all():

@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 # Compulsory bytes an element, in units of the size of an element, of the kernels that `collect` times.
 PASSES_OVER = {
     "rms": 2, "layer": 2, "add": 3, "multiply": 3, "silu": 2, "relu": 2, "kv_write": 2, "rotary": 2,
-    "embedding": 2,
+    "embedding": 2, "rms_written": 2, "rotary_written": 2,
 }  # fmt: skip
 
 

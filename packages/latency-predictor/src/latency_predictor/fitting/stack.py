@@ -32,8 +32,8 @@ _RELATIVES = {"mistral": "llama", "qwen2": "qwen", "qwen3": "qwen", "gemma2": "g
 
 @dataclass(frozen=True)
 class PassRow:
-    """A measured pass: `positions` that attention covers, its own included; seconds. `host_s`: what a fixed
-    piece of the host's work took beside it (0: not noted).
+    """A measured pass: `positions` that attention covers, its own included; seconds. `host_s`: what the host
+    took beside it to issue a fixed number of operators (0: not noted).
     """
 
     model: str
@@ -47,13 +47,16 @@ class PassRow:
 
 @dataclass(frozen=True)
 class Busy:
-    """What the kernels of passes take, and what the host has to issue; arrays over rows."""
+    """What the kernels of passes take, what the host has to issue, and how fast it was (`PassRow.host_s`);
+    arrays over rows.
+    """
 
     phase: NDArray[np.str_]
     seconds: Floats
     launches: Floats
     layers: Floats
     measured: Floats
+    host_s: Floats
 
 
 def family(model: str) -> str:
@@ -73,7 +76,7 @@ def pass_rows(content: Mapping[str, Any], stack: str) -> list[PassRow]:
             found.append(
                 PassRow(
                     row["model"], row["phase"], row["batch"], positions, dtype, row["latency_s"],
-                    row.get("host_s", 0.0),
+                    row.get("issue_s", row.get("host_s", 0.0)),
                 )
             )  # fmt: skip
     return found
@@ -101,18 +104,33 @@ def busy(rows: Sequence[PassRow], stack: Stack, fit: DeviceFit, device: Device) 
         launches=launches,
         layers=layers,
         measured=np.array([row.seconds for row in rows]),
+        host_s=np.array([row.host_s for row in rows]),
     )
 
 
 def predicted(work: Busy, stack: Stack) -> Floats:
-    """Seconds of every row under `stack`."""
+    """Seconds of every row under `stack`, on the host that it was measured beside where that was noted."""
     scale = np.where(work.phase == "prefill", stack.scale["prefill"], stack.scale["decode"])
+    return np.asarray(smooth_max(work.seconds * scale, issued_s(work, stack), 8.0) + stack.step_s)
+
+
+def issued_s(work: Busy, stack: Stack) -> Floats:
+    """Seconds that the host takes to issue every row: the stack's, times how much slower its probe ran."""
     issue = work.launches * stack.issue_kernel_s + work.layers * stack.issue_layer_s + stack.issue_step_s
-    return np.asarray(smooth_max(work.seconds * scale, issue, 8.0) + stack.step_s)
+    known = (work.host_s > 0) & (stack.host_s > 0)
+    return np.asarray(issue * np.where(known, work.host_s, 1.0) / np.where(known, stack.host_s, 1.0))
+
+
+def on_one_host(work: Busy) -> Busy:
+    """The same rows as if nothing had been noted of the host: for what a user is told, who has one host."""
+    return replace(work, host_s=np.zeros_like(work.host_s))
 
 
 def fit_stack(work: Busy, start: Stack, source: str) -> Stack:
-    """Scale by phase, and either seconds a step or, where `start` has a host that issues, what it takes."""
+    """Scale by phase, and either seconds a step or, where `start` has a host that issues, what it takes: on
+    the host as it was in the median, where that was noted.
+    """
+    start = replace(start, host_s=float(np.median(work.host_s)) if (work.host_s > 0).all() else 0.0)
     hosted = start.issue_kernel_s > 0
     issue = list(_ISSUE) if hosted else []
     here = [phase for phase in PHASES if (work.phase == phase).any()]
@@ -138,13 +156,17 @@ def fit_stack(work: Busy, start: Stack, source: str) -> Stack:
 def held_out(
     rows: Sequence[PassRow], work: Busy, start: Stack, group: Callable[[PassRow], str]
 ) -> dict[str, dict[str, list[float]]]:
-    """log(measured / predicted) of every row by phase and group, its group left out of the fit."""
+    """log(measured / predicted) of every row by phase and group, its group left out of the fit; predicted for
+    one host, as users are.
+    """
     names = np.array([group(row) for row in rows])
     found: dict[str, dict[str, list[float]]] = {phase: defaultdict(list) for phase in PHASES}
     for name in sorted(set(names)):
         kept, out = taken(work, names != name), taken(work, names == name)
         made = fit_stack(kept, start, "held out")
-        for phase, value in zip(out.phase, np.log(out.measured / predicted(out, made)), strict=True):
+        for phase, value in zip(
+            out.phase, np.log(out.measured / predicted(on_one_host(out), made)), strict=True
+        ):
             found[str(phase)][str(name)].append(float(value))
     return found
 
