@@ -1,5 +1,6 @@
 """The compiled rows give the results of the plain ones: adversarial rows, layouts, formats."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -70,6 +71,26 @@ def test_numpy_arrays(name):
     for length in (1, 5, 1000, 4097):
         w, b = np.random.default_rng(1).standard_normal((2, length)).astype(np.float32)
         assert_same(*both(CALLS[name], (rows(length), w, b)))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_short_arrays(dtype):
+    dtype = np.dtype(getattr(ml_dtypes, dtype, np.float16))
+    for name in ("softmax", "layer_norm", "hf"):
+        w, b = np.random.default_rng(1).standard_normal((2, 1000)).astype(dtype)
+        with np.errstate(over="ignore"):
+            found = both(CALLS[name], (rows(1000).astype(dtype), w, b))
+        assert_same(*(y.astype(np.float32) for y in found))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_logsumexp_of_many_short_rows(dtype):
+    """Some of them so near to a tie that float32 arithmetic does not settle them."""
+    g = torch.Generator().manual_seed(3)
+    x = torch.randn(20_000, 40, generator=g) * torch.linspace(0.1, 20, 20_000)[:, None]
+    assert_same(
+        *both(CALLS["logsumexp"], ((x + torch.randn(20_000, 1, generator=g)).to(DTYPES[dtype]), 0, 0))
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

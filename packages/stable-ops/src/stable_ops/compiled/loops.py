@@ -1,130 +1,170 @@
-"""Loops over one row, each simple enough for LLVM to use the processor's vectors.
+"""Loops over one row of float32 numbers, each simple enough for LLVM to use the processor's vectors."""
 
-No sum's order is left to the compiler beyond one loop, whose order is fixed where it is compiled.
-"""
-
-# numba's decorators carry no types.
 # mypy: disable-error-code="untyped-decorator, no-untyped-call"
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import numba
 import numpy as np
 
-_LOG2_E = 1.4426950408889634
-# ln 2 in two parts; the first has 42 bits, so its product with an exponent is exact.
-_LN2_HIGH, _LN2_LOW = 0.6931471805598903, 5.497923018708371e-14
+from stable_ops.compiled.bits import bits_of, loop, number_of, plus
+
+_LOG2_E, _LN2 = 1.4426950408889634, 0.6931471805599453
 # Adding 1.5 * 2^52 leaves the nearest integer in the low bits.
 _INTEGER = 6755399441055744.0
+_INTEGER_32 = np.float32(12582912.0)
+# So many float32 weights are added in float32.
+_PIECE = 512
 # A weight so small is nothing beside the peak's, in any format that results have.
 _LOWEST = -700.0
-
-# A product and a sum may become one operation.
-loop = numba.njit(fastmath={"contract"}, error_model="numpy", nogil=True, cache=True)
-_summing = numba.njit(fastmath={"contract", "reassoc"}, error_model="numpy", nogil=True, cache=True)
-
-
-@numba.njit(fastmath={"nnan", "reassoc"}, nogil=True, cache=True)
-def _largest(x: Any) -> Any:
-    top = np.float32(-np.inf)
-    for j in range(len(x)):
-        top = max(top, x[j])
-    return top
+# 64 additions one after the other in each of eight lanes are off by 2^-18; the exponentials by 2^-24 times
+# 4 + |x - peak|, whose mean over the weights is at most the logarithm of their number.
+ROUGH = 2.0**-16
+_SIZE = np.int32(0x7FFFFFFF)
 
 
 @loop
-def _odd_ones(x: Any) -> Any:
-    """How many are NaN."""
-    found = 0
-    for j in range(len(x)):
-        found += x[j] != x[j]
-    return found
+def exponential(d: Any) -> Any:
+    """exp(d) for d <= 700 within (2 + |d|) 2^-53, never less than exp(-700); NaN at NaN."""
+    d = _LOWEST if d < _LOWEST else d
+    z = d * _LOG2_E + _INTEGER
+    k = z - _INTEGER
+    # One rounding in all where products and sums become one operation; ln 2 itself is off by k 2^-56.
+    r = d - k * _LN2
+    p = r * 2.4994303274813944e-08 + 2.7632308174894487e-07
+    p = p * r + 2.755762262047198e-06
+    p = p * r + 2.48014864814364e-05
+    p = p * r + 0.00019841269432470488
+    p = p * r + 0.0013888888951261041
+    p = p * r + 0.008333333333559434
+    p = p * r + 0.04166666666649263
+    p = p * r + 0.1666666666666617
+    p = p * r + 0.5000000000000018
+    p = p * r + 1.0
+    p = p * r + 1.0
+    return number_of(bits_of(p) + (bits_of(z) << 52))
 
 
 @loop
-def peak_of(x: Any) -> Any:
-    """The largest of a row as float64; NaN if it holds one."""
-    return np.nan if _odd_ones(x) else np.float64(_largest(x))
+def _key(x: Any) -> Any:
+    """Bits that are ordered as the numbers are, NaN beyond the infinities."""
+    bits = bits_of(x)
+    return np.int32(bits ^ ((bits >> np.int32(31)) & _SIZE))
 
 
 @loop
-def powers(x: Any, peak: Any, whole: Any, share: Any) -> None:
-    """exp(x - peak) = share 2^k, k in the low bits of `whole`; share within 2^-52 (see `exponentials`)."""
-    for j in range(len(x)):
-        d = max(np.float64(x[j]) - peak, _LOWEST)
-        z = d * _LOG2_E + _INTEGER
-        k = z - _INTEGER
-        r = (d - k * _LN2_HIGH) - k * _LN2_LOW
-        p = r * 2.4994303274813944e-08 + 2.7632308174894487e-07
-        p = p * r + 2.755762262047198e-06
-        p = p * r + 2.48014864814364e-05
-        p = p * r + 0.00019841269432470488
-        p = p * r + 0.0013888888951261041
-        p = p * r + 0.008333333333559434
-        p = p * r + 0.04166666666649263
-        p = p * r + 0.1666666666666617
-        p = p * r + 0.5000000000000018
-        p = p * r + 1.0
-        p = p * r + 1.0
-        whole[j] = z
-        share[j] = p
+def _unkeyed(key: Any) -> Any:
+    return np.float64(number_of(np.int32(key ^ ((key >> np.int32(31)) & _SIZE))))
 
 
 @loop
-def raise_all(bits: Any, whole: Any) -> None:
-    """Times 2^k, in the bits of both."""
-    for j in range(len(bits)):
-        bits[j] += whole[j] << 52
+def largest(x: Any) -> Any:
+    """The largest of a row as float64; NaN if it holds a positive NaN. Integers, so that any order does."""
+    top = np.int32(-0x80000000)
+    for j in range(len(x)):
+        top = max(top, _key(x[j]))
+    return _unkeyed(top)
 
 
-@_summing
-def total(e: Any) -> Any:
-    """The sum of float64 numbers."""
-    s = 0.0
-    for j in range(len(e)):
-        s += e[j]
-    return s
+@loop
+def smallest(x: Any) -> Any:
+    """The smallest of a row as float64; NaN if it holds a negative NaN."""
+    low = np.int32(0x7FFFFFFF)
+    for j in range(len(x)):
+        low = min(low, _key(x[j]))
+    return _unkeyed(low)
 
 
-@_summing
-def total_of(x: Any) -> Any:
-    """The sum of float32 numbers in float64."""
+@loop
+def weights(x: Any, peak: Any, e: Any) -> Any:
+    """exp(x - peak) into e; their sum, NaN if the row holds one."""
     s = 0.0
     for j in range(len(x)):
-        s += np.float64(x[j])
-    return s
-
-
-@_summing
-def squares_of(x: Any) -> Any:
-    """The sum of the squares of float32 numbers in float64."""
-    s = 0.0
-    for j in range(len(x)):
-        s += np.float64(x[j]) * np.float64(x[j])
-    return s
-
-
-@_summing
-def squares(d: Any) -> Any:
-    """The sum of squares of float64 numbers."""
-    s = 0.0
-    for j in range(len(d)):
-        s += d[j] * d[j]
+        w = exponential(np.float64(x[j]) - peak)
+        e[j] = w
+        s = plus(s, w)
     return s
 
 
 @loop
-def to_odd(y: Any, near: Any, near_bits: Any, out_bits: Any) -> None:
-    """Float64 to float32, what is inexact with an odd last bit: then a rounding to 16 bits is the only one.
+def sum_of_weights(x: Any, peak: Any) -> Any:
+    """The sum of exp(x - peak), NaN if the row holds one."""
+    s = 0.0
+    for j in range(len(x)):
+        s = plus(s, exponential(np.float64(x[j]) - peak))
+    return s
 
-    `near` is overwritten, `near_bits` are its bits; results go elsewhere, so that the loop can use vectors.
-    """
-    for j in range(len(y)):
-        near[j] = np.float32(y[j])
-    for j in range(len(y)):
-        back = np.float64(near[j])
-        step = np.int32(-1) if abs(back) > abs(y[j]) else np.int32(1)
-        wrong = (back != y[j]) and (near_bits[j] & 1) == 0 and y[j] == y[j]
-        out_bits[j] = near_bits[j] + (step if wrong else np.int32(0))
+
+@loop
+def _exponential_32(d: Any) -> Any:
+    """exp(d) in float32 for -87 <= d <= 0, within (4 + |d|) 2^-24."""
+    z = d * np.float32(_LOG2_E) + _INTEGER_32
+    k = z - _INTEGER_32
+    r = d - k * np.float32(_LN2)
+    p = r * np.float32(1 / 720) + np.float32(1 / 120)
+    p = p * r + np.float32(1 / 24)
+    p = p * r + np.float32(1 / 6)
+    p = p * r + np.float32(1 / 2)
+    p = p * r + np.float32(1)
+    p = p * r + np.float32(1)
+    return number_of(np.int32(bits_of(p) + np.int32(bits_of(z) << np.int32(23))))
+
+
+@loop
+def _rough_piece(x: Any, top: Any) -> Any:
+    s = np.float32(0)
+    for j in range(len(x)):
+        d = x[j] - top
+        s = plus(s, _exponential_32(np.float32(-87) if d < np.float32(-87) else d))
+    return s
+
+
+@loop
+def rough_sum_of_weights(x: Any, peak: Any) -> Any:
+    """The sum of exp(x - peak) to `ROUGH`, relative, in rows of up to 2^30; NaN if the row holds one."""
+    s = 0.0
+    for start in range(0, len(x), _PIECE):
+        s += np.float64(_rough_piece(x[start : min(start + _PIECE, len(x))], np.float32(peak)))
+    return s
+
+
+@loop
+def log_of_sum(s: Any, x: Any, peak: Any) -> Any:
+    """log of the sum s of the weights; of one below 2 as log1p of all but the first peak's."""
+    if s >= 2.0:
+        return math.log(s)
+    first = 0
+    while x[first] != peak:
+        first += 1
+    return math.log1p(sum_of_weights(x[:first], peak) + sum_of_weights(x[first + 1 :], peak))
+
+
+@loop
+def sum_of(x: Any) -> Any:
+    """The sum in float64."""
+    s = 0.0
+    for j in range(len(x)):
+        s = plus(s, np.float64(x[j]))
+    return s
+
+
+@loop
+def sum_of_squares(x: Any) -> Any:
+    """The sum of squares in float64."""
+    s = 0.0
+    for j in range(len(x)):
+        s = plus(s, np.float64(x[j]) * np.float64(x[j]))
+    return s
+
+
+@loop
+def moments(x: Any, mean: Any) -> Any:
+    """The sums of x - mean and of its square."""
+    s, q = 0.0, 0.0
+    for j in range(len(x)):
+        d = np.float64(x[j]) - mean
+        s = plus(s, d)
+        q = plus(q, d * d)
+    return s, q

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stable_ops.arrays import Float64, is_tensor, round_into, without_gradients
 from stable_ops.blocks import BLOCK_ELEMENTS, RowFunction, Workspace, reader, share
@@ -15,39 +16,33 @@ from stable_ops.compiled.switch import kernels
 from stable_ops.fp.formats import BF16, FP16, FP32
 from stable_ops.ops import tensors
 
-_Read = Callable[[int, int, Workspace], Any]
-_Write = Callable[[int, int, Any], None]
-
-_FORMATS = {"torch.float16": FP16, "torch.bfloat16": BF16}
+# As `stable_ops.compiled.formats` numbers them.
+_KINDS = {"float32": 0, "bfloat16": 1, "float16": 2}
+_FORMATS = (FP32, BF16, FP16)
 
 
 def fits(x: Any, axis: int) -> bool:
-    """Whether the compiled rows are asked for and take it: float32, or a short tensor, in host memory."""
+    """Whether the compiled rows are asked for and take it: float32 or 16 bits, in host memory."""
     if kernels() is None:
         return False
-    dense = tensors.fits(x) if is_tensor(x) else type(x) is np.ndarray and x.dtype == np.float32
-    return dense and -x.ndim <= axis < x.ndim and math.prod(x.shape) > 0
+    dense = tensors.fits(x) if is_tensor(x) else type(x) is np.ndarray and x.dtype.isnative
+    return dense and _name(x) in _KINDS and -x.ndim <= axis < x.ndim and math.prod(x.shape) > 0
 
 
-def is_short(x: Any) -> bool:
-    """Whether results are rounded to 16 bits."""
-    return is_tensor(x) and str(x.dtype) in _FORMATS
-
-
-def vector(values: Float64 | None) -> Float64:
-    """An optional vector as the rows take it."""
-    return np.empty(0) if values is None else np.ascontiguousarray(values, dtype=np.float64)
+def vector(values: Float64 | None, length: int, default: float) -> Float64:
+    """A vector as the rows take it."""
+    return np.full(length, default) if values is None else np.ascontiguousarray(values, dtype=np.float64)
 
 
 def map_rows(name: str, plain: RowFunction, x: Any, axis: int, *more: Any, reduces: bool = False) -> Any:
     """Apply the compiled rows of that name along an axis, and `plain` to the rows that they leave."""
-    tensor, short = is_tensor(x), is_short(x)
+    tensor, kind = is_tensor(x), _KINDS[_name(x)]
     rows = without_gradients(x, "x").movedim(axis, -1) if tensor else np.moveaxis(x, axis, -1)
     lead, length = tuple(rows.shape[:-1]), rows.shape[-1]
     count = math.prod(lead)
     out = _empty((count,) if reduces else (count, length), x)
-    read, results, write = _through_copies(rows, out) if short else _in_place(rows, out)
-    kernel, format = getattr(kernels(), name), _FORMATS[str(x.dtype)] if short else FP32
+    read, found = _reader(_codes(rows)), _codes(out)
+    kernel = getattr(kernels(), name)
     step = max(1, BLOCK_ELEMENTS // length)
 
     def worker() -> Callable[[int], None]:
@@ -55,16 +50,11 @@ def map_rows(name: str, plain: RowFunction, x: Any, axis: int, *more: Any, reduc
 
         def one(start: int) -> None:
             stop = min(start + step, count)
-            block, y = read(start, stop, spare), results(start, stop, spare)
+            block, y = read(start, stop, spare), found[start:stop]
             left = np.zeros(stop - start, np.bool_)
-            kernel(block, y, left, short, *more)
+            kernel(block, y, left, kind, *more)
             if left.any():
-                exact = plain(block[left].astype(np.float64), spare)
-                # numpy rounds to float16 itself, and once.
-                near = np.empty(exact.shape, np.float16 if format == FP16 else np.float32)
-                round_into(near, exact, format)
-                y[left] = near
-            write(start, stop, y)
+                y[left] = _rounded(plain(_values(block[left], kind), spare), kind)
 
         return one
 
@@ -76,45 +66,49 @@ def map_rows(name: str, plain: RowFunction, x: Any, axis: int, *more: Any, reduc
     return whole.movedim(-1, axis) if tensor else np.moveaxis(whole, -1, axis)
 
 
+def _name(x: Any) -> str:
+    return str(x.dtype).removeprefix("torch.")
+
+
 def _empty(shape: tuple[int, ...], x: Any) -> Any:
     return tensors.empty(shape, x.dtype) if is_tensor(x) else np.empty(shape, x.dtype)
 
 
-def _in_place(rows: Any, out: Any) -> tuple[_Read, _Read, _Write]:
-    """float32 blocks and results where they lie, if the blocks are as the compiled rows expect them."""
-    given, found = (v.numpy() if is_tensor(v) else v for v in (rows, out))
-    look = reader(given)
+def _codes(x: Any) -> NDArray[Any]:
+    """float32 numbers or 16-bit codes as a numpy array in the same memory."""
+    if _name(x) == "float32":
+        found: NDArray[Any] = x.numpy() if is_tensor(x) else x
+        return found
+    return tensors.codes(x) if is_tensor(x) else x.view(np.uint16)
 
-    def read(start: int, stop: int, spare: Workspace) -> Any:
+
+def _reader(rows: NDArray[Any]) -> Callable[[int, int, Workspace], NDArray[Any]]:
+    """Blocks where they lie, if they are as the compiled rows expect them."""
+    look = reader(rows)
+
+    def read(start: int, stop: int, spare: Workspace) -> NDArray[Any]:
         block = look(start, stop)
-        if (
-            block.flags.c_contiguous
-            and block.flags.writeable
-            and block.flags.aligned
-            and block.dtype.isnative
-        ):
+        if block.flags.c_contiguous and block.flags.writeable and block.flags.aligned:
             return block
-        own = spare.array("given", block.shape, np.float32)
+        own = spare.array("given", block.shape, block.dtype)
         np.copyto(own, block)
         return own
 
-    return read, lambda start, stop, _: found[start:stop], lambda start, stop, y: None
+    return read
 
 
-def _through_copies(rows: Any, out: Any) -> tuple[_Read, _Read, _Write]:
-    """Blocks of a 16-bit tensor as float32, and float32 results that are rounded as they are written."""
-    torch = sys.modules["torch"]
-    take = tensors.reader(rows)
+def _values(block: NDArray[Any], kind: int) -> Float64:
+    if _FORMATS[kind] == BF16:
+        block = (block.astype(np.uint32) << 16).view(np.float32)
+    elif _FORMATS[kind] == FP16:
+        block = block.view(np.float16)
+    return block.astype(np.float64)
 
-    def read(start: int, stop: int, spare: Workspace) -> Any:
-        block = spare.array("given", (stop - start, rows.shape[-1]), np.float32)
-        tensors.in_pieces(torch.Tensor.copy_, torch.from_numpy(block), take(start, stop))
-        return block
 
-    def results(start: int, stop: int, spare: Workspace) -> Any:
-        return spare.array("found", (stop - start, *out.shape[1:]), np.float32)
-
-    def write(start: int, stop: int, y: Any) -> None:
-        tensors.in_pieces(torch.Tensor.copy_, out[start:stop], torch.from_numpy(y))
-
-    return read, results, write
+def _rounded(y: Float64, kind: int) -> NDArray[Any]:
+    format = _FORMATS[kind]
+    near = np.empty(y.shape, np.float16 if format == FP16 else np.float32)
+    round_into(near, y, format)
+    if format == FP32:
+        return near
+    return near.view(np.uint16) if format == FP16 else (near.view(np.uint32) >> 16).astype(np.uint16)

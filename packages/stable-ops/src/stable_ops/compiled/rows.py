@@ -1,11 +1,11 @@
-"""Rows of float32 numbers in compiled loops; what is not an ordinary row is left to numpy.
+"""Rows in compiled loops; what is not an ordinary row is left to numpy.
 
-Every function takes rows `(m, n)`, n >= 1, results of the same shape (`(m,)` for logsumexp), and `left`
-`(m,)`, where it marks the rows that it has not computed: with NaN, an infinity, or a case of its own. With
-`odd` results are rounded to odd, for who rounds them to 16 bits.
+Every function takes rows `(m, n)`, n >= 1, of float32 numbers or of 16-bit codes, room for results of the
+same dtype and shape (`(m,)` for logsumexp), and `left` `(m,)`, where it marks the rows that it has not
+computed: with NaN, an infinity, or a case of its own. `kind` names the format (see `formats`).
 """
 
-# mypy: disable-error-code="untyped-decorator, no-untyped-call"
+# mypy: disable-error-code="untyped-decorator, no-untyped-call, no-untyped-def"
 
 from __future__ import annotations
 
@@ -13,152 +13,158 @@ import math
 from typing import Any
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
+from stable_ops.compiled.bits import loop
+from stable_ops.compiled.formats import rounded, spare_row, stored, target, widened
 from stable_ops.compiled.loops import (
-    loop,
-    peak_of,
-    powers,
-    raise_all,
-    squares,
-    squares_of,
-    to_odd,
-    total,
-    total_of,
+    ROUGH,
+    largest,
+    log_of_sum,
+    moments,
+    rough_sum_of_weights,
+    smallest,
+    sum_of,
+    sum_of_squares,
+    sum_of_weights,
+    weights,
 )
 
-# So many at a time stay in the first cache.
-_PIECE = 512
-
 
 @loop
-def _weights(x: Any, peak: Any, e: Any, whole: Any) -> Any:
-    """exp(x - peak) into e; their sum."""
-    s = 0.0
-    for start in range(0, len(x), _PIECE):
-        stop = min(start + _PIECE, len(x))
-        powers(x[start:stop], peak, whole[: stop - start], e[start:stop])
-        raise_all(e[start:stop].view(np.int64), whole[: stop - start].view(np.int64))
-        s += total(e[start:stop])
-    return s
-
-
-@loop
-def _store(y: Any, out: Any, odd: Any) -> None:
-    if odd:
-        near = np.empty(len(y), np.float32)
-        to_odd(y, near, near.view(np.int32), out.view(np.int32))
-    else:
-        for j in range(len(y)):
-            out[j] = np.float32(y[j])
-
-
-@loop
-def _log_of(s: Any, x: Any, peak: Any, e: Any) -> Any:
-    """log of the sum of weights; of one below 2 as log1p of all but the first peak's."""
-    if s >= 2.0:
-        return math.log(s)
-    for j in range(len(x)):
-        if x[j] == peak:
-            e[j] = 0.0
-            break
-    return math.log1p(total(e))
-
-
-@loop
-def softmax(x: Any, out: Any, left: Any, odd: Any) -> None:
+def softmax(x: Any, out: Any, left: Any, kind: Any) -> None:
     """Probabilities."""
-    e, whole = np.empty(x.shape[1]), np.empty(_PIECE)
+    e, given, found = np.empty(x.shape[1]), spare_row(x), spare_row(x)
     for i in range(x.shape[0]):
-        peak = peak_of(x[i])
-        if not abs(peak) < np.inf:
+        place = out[i]
+        row, y = widened(x[i], given, kind), target(place, found)
+        peak = largest(row)
+        total = weights(row, peak, e)
+        # One above the peak's own weight, hence also where a NaN or an infinity made it NaN.
+        if not (abs(peak) < np.inf and total >= 1.0):
             left[i] = True
             continue
-        factor = 1.0 / _weights(x[i], peak, e, whole)
+        factor = 1.0 / total
         for j in range(len(e)):
-            e[j] *= factor
-        _store(e, out[i], odd)
+            y[j] = rounded(e[j] * factor, place, kind)
+        stored(y, place, kind)
 
 
 @loop
-def log_softmax(x: Any, out: Any, left: Any, odd: Any) -> None:
+def log_softmax(x: Any, out: Any, left: Any, kind: Any) -> None:
     """Their logarithms."""
-    e, whole = np.empty(x.shape[1]), np.empty(_PIECE)
+    given, found = spare_row(x), spare_row(x)
     for i in range(x.shape[0]):
-        row = x[i]
-        peak = peak_of(row)
-        logarithm = _log_of(_weights(row, peak, e, whole), row, peak, e) if abs(peak) < np.inf else 0.0
-        # Beside x - peak it would vanish, and leave ties.
+        place = out[i]
+        row, y = widened(x[i], given, kind), target(place, found)
+        peak, low = largest(row), smallest(row)
+        # A difference so large would hide the logarithm, and leave ties.
+        if not (abs(peak) < np.inf and low - peak > -(2.0**38)):
+            left[i] = True
+            continue
+        logarithm = log_of_sum(sum_of_weights(row, peak), row, peak)
         if not logarithm > 2.0**-12:
             left[i] = True
             continue
-        lowest = 0.0
-        for j in range(len(e)):
-            e[j] = np.float64(row[j]) - peak
-            lowest = min(lowest, e[j])
-        if not lowest > -(2.0**38):
-            left[i] = True
-            continue
-        for j in range(len(e)):
-            e[j] -= logarithm
-        _store(e, out[i], odd)
-
-
-@loop
-def logsumexp(x: Any, out: Any, left: Any, odd: Any) -> None:
-    """The logarithm of the sum of exponentials."""
-    e, whole, one = np.empty(x.shape[1]), np.empty(_PIECE), np.empty(1)
-    for i in range(x.shape[0]):
-        peak = peak_of(x[i])
-        if not abs(peak) < np.inf:
-            left[i] = True
-            continue
-        one[0] = peak + _log_of(_weights(x[i], peak, e, whole), x[i], peak, e)
-        _store(one, out[i : i + 1], odd)
-
-
-@loop
-def rms_norm(x: Any, out: Any, left: Any, odd: Any, scale: Any, eps: Any, twice: Any) -> None:
-    """x over its root mean square, times `scale` unless that is empty; rounded before that with `twice`."""
-    y = np.empty(x.shape[1])
-    for i in range(x.shape[0]):
-        row = x[i]
-        mean = squares_of(row) / len(row)
-        # A row that vanishes beside eps has results too near to a tie for float64.
-        if not (mean >= eps * 2.0**-40 and mean < np.inf):
-            left[i] = True
-            continue
-        root = math.sqrt(mean + eps)
         for j in range(len(row)):
-            y[j] = np.float64(row[j]) / root
+            y[j] = rounded((np.float64(row[j]) - peak) - logarithm, place, kind)
+        stored(y, place, kind)
+
+
+def _settled(row: Any, peak: Any, place: Any, y: Any, kind: Any) -> Any:
+    """Whether float32 arithmetic tells the 16-bit result, which is then in place."""
+
+
+@overload(_settled)
+def _settled_codes(row, peak, place, y, kind):
+    if place.dtype != types.uint16:
+        return lambda row, peak, place, y, kind: False
+
+    def settled(row, peak, place, y, kind):
+        total = rough_sum_of_weights(row, peak)
+        if not (abs(peak) < np.inf and total >= 2.0):
+            return False
+        value = peak + math.log(total)
+        y[0] = rounded(value - ROUGH, place, kind)
+        if y[0] != rounded(value + ROUGH, place, kind):
+            return False
+        stored(y, place, kind)
+        return True
+
+    return settled
+
+
+@loop
+def logsumexp(x: Any, out: Any, left: Any, kind: Any) -> None:
+    """The logarithm of the sum of exponentials."""
+    given, found = spare_row(x), np.empty(1, np.float32)
+    for i in range(x.shape[0]):
+        place = out[i : i + 1]
+        row, y = widened(x[i], given, kind), target(place, found)
+        peak = largest(row)
+        if _settled(row, peak, place, y, kind):
+            continue
+        total = sum_of_weights(row, peak)
+        if not (abs(peak) < np.inf and total >= 1.0):
+            left[i] = True
+            continue
+        y[0] = rounded(peak + log_of_sum(total, row, peak), place, kind)
+        stored(y, place, kind)
+
+
+@loop
+def _usable(mean_square: Any, eps: Any, root: Any) -> Any:
+    """Whether a row can be multiplied by the inverse of its root.
+
+    One that vanishes beside eps has results too near to a tie for float64; a quotient by a root of few bits
+    can be a tie itself, which the product with its inverse need not be.
+    """
+    ordinary = mean_square >= eps * 2.0**-40 and 0.0 < root < np.inf
+    return ordinary and np.float64(np.float32(root)) != root
+
+
+@loop
+def rms_norm(x: Any, out: Any, left: Any, kind: Any, scale: Any, eps: Any, twice: Any) -> None:
+    """x over its root mean square, times `scale`; rounded before that with `twice`."""
+    given, found = spare_row(x), spare_row(x)
+    for i in range(x.shape[0]):
+        place = out[i]
+        row, y = widened(x[i], given, kind), target(place, found)
+        mean = sum_of_squares(row) / len(row)
+        root = math.sqrt(mean + eps)
+        if not _usable(mean, eps, root):
+            left[i] = True
+            continue
+        factor = 1.0 / root
         if twice:
             for j in range(len(row)):
-                y[j] = np.float64(np.float32(y[j]))
-        for j in range(len(scale)):
-            y[j] *= scale[j]
-        _store(y, out[i], odd)
+                once = rounded(np.float64(row[j]) * factor, place, kind)
+                y[j] = rounded(np.float64(once) * scale[j], place, kind)
+        else:
+            for j in range(len(row)):
+                y[j] = rounded(np.float64(row[j]) * factor * scale[j], place, kind)
+        stored(y, place, kind)
 
 
 @loop
-def layer_norm(x: Any, out: Any, left: Any, odd: Any, scale: Any, shift: Any, eps: Any) -> None:
-    """x less its mean over its deviation, times `scale` and plus `shift` unless these are empty."""
-    y = np.empty(x.shape[1])
+def layer_norm(x: Any, out: Any, left: Any, kind: Any, scale: Any, shift: Any, eps: Any) -> None:
+    """x less its mean over its deviation, times `scale` plus `shift`."""
+    given, found = spare_row(x), spare_row(x)
     for i in range(x.shape[0]):
-        row = x[i]
-        mean = total_of(row) / len(row)
-        if not abs(mean) < np.inf:
+        place = out[i]
+        row, y = widened(x[i], given, kind), target(place, found)
+        mean = sum_of(row) / len(row)
+        off, square = moments(row, mean)
+        # The rounding error of the mean.
+        rest = off / len(row)
+        variance = square / len(row) - rest * rest
+        root = math.sqrt(variance + eps)
+        if not _usable(variance, 0.0, root):
             left[i] = True
             continue
+        factor = 1.0 / root
         for j in range(len(row)):
-            y[j] = np.float64(row[j]) - mean
-        # The rounding error of the mean.
-        rest = total(y) / len(y)
-        for j in range(len(y)):
-            y[j] -= rest
-        root = math.sqrt(squares(y) / len(y) + eps)
-        for j in range(len(y)):
-            y[j] /= root
-        for j in range(len(scale)):
-            y[j] *= scale[j]
-        for j in range(len(shift)):
-            y[j] += shift[j]
-        _store(y, out[i], odd)
+            d = ((np.float64(row[j]) - mean) - rest) * factor
+            y[j] = rounded(d * scale[j] + shift[j], place, kind)
+        stored(y, place, kind)

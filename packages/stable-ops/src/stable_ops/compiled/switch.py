@@ -19,11 +19,12 @@ def accelerate(on: bool = True) -> None:
 
     Notes
     -----
-    For numpy float32 arrays and CPU tensors of float32, float16 and bfloat16, from the next call on. The
+    For numpy arrays and CPU tensors of float32, float16 and bfloat16, from the next call on. The
     first call on a machine compiles for some seconds and keeps the result on disk. All is computed in
     float64 and rounded once, as without it, with the tiers and bounds of the operators: results can differ
-    only where a tie lies between two float64 sums of another order. Extra memory: two float64 rows a core,
-    and for 16-bit tensors 1 MiB.
+    only where a tie lies between two float64 sums of another order. The float32 arithmetic in a logsumexp of
+    16 bits counts only where both ends of its error round to one number. Extra memory: at most two float64
+    rows a core.
 
     Raises
     ------

@@ -79,8 +79,7 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-
             block += shift
         return block
 
-    more = (mapping.vector(scale), mapping.vector(shift), float(eps))
-    return _map("layer_norm", rows, x, axis, more)
+    return _map("layer_norm", rows, x, axis, (scale, 1.0), (shift, -0.0), more=(float(eps),))
 
 
 def rms_norm(
@@ -160,14 +159,22 @@ def rms_norm(
             block[beside] = _to_odd(ratios if scale is None else ratios * scale)
         return block
 
-    if form == "hf" and mapping.is_short(x):
-        return _map("", rows, x, axis)
-    return _map("rms_norm", rows, x, axis, (mapping.vector(scale), float(eps), form == "hf"))
+    return _map("rms_norm", rows, x, axis, (scale, 1.0), more=(float(eps), form == "hf"))
 
 
-def _map(name: str, rows: Callable[..., Float64], x: Any, axis: int, more: tuple[Any, ...] = ()) -> Any:
-    if name and mapping.fits(x, axis):
-        return mapping.map_rows(name, partial(rows, wide=False), x, axis, *more)
+def _map(
+    name: str,
+    rows: Callable[..., Float64],
+    x: Any,
+    axis: int,
+    *vectors: tuple[Float64 | None, float],
+    more: tuple[Any, ...],
+) -> Any:
+    """With vectors and what stands for each where it is missing; -0 is what adds to nothing."""
+    ordinary = all(vector is None or np.isfinite(vector).all() for vector, _ in vectors)
+    if mapping.fits(x, axis) and ordinary:
+        filled = (mapping.vector(vector, x.shape[axis], missing) for vector, missing in vectors)
+        return mapping.map_rows(name, partial(rows, wide=False), x, axis, *filled, *more)
     if tensors.fits(x):
         return tensors.map_rows(partial(rows, wide=False), without_gradients(x, "x"), axis)
     operand = unwrap(x)
