@@ -32,26 +32,26 @@ def target(row: Any, spare: Any) -> Any:
 
 
 def rounded(y: Any, row: Any, kind: Any) -> Any:
-    """A float64 number rounded once to the format of the row, as a float32 number; y is not NaN."""
+    """A float64 number rounded once to the format of the row, as a float32 number."""
 
 
 def stored(results: Any, row: Any, kind: Any) -> None:
     """Results of `rounded` into the row, if it holds codes."""
 
 
-def spare_row(rows: Any) -> Any:
-    """Room for a row of float32 numbers, if rows are codes."""
+def spare_numbers(codes: Any, length: Any) -> Any:
+    """Room for that many float32 numbers, if these are codes."""
 
 
 def _codes(row: Any) -> bool:
     return bool(row.dtype == types.uint16)
 
 
-@overload(spare_row)
-def _spare_row(rows):
-    if _codes(rows):
-        return lambda rows: np.empty(rows.shape[1], np.float32)
-    return lambda rows: np.empty(0, np.float32)
+@overload(spare_numbers)
+def _spare_numbers(codes, length):
+    if _codes(codes):
+        return lambda codes, length: np.empty(length, np.float32)
+    return lambda codes, length: np.empty(0, np.float32)
 
 
 @overload(widened)
@@ -120,4 +120,5 @@ def _encode(results: Any, codes: Any, kind: Any) -> None:
         normal = np.int32(np.int32(size - np.int32(112 << 23)) >> np.int32(13))
         subnormal = np.int32(abs(results[j]) * np.float32(2.0**24))
         code = subnormal if size < np.int32(113 << 23) else min(normal, np.int32(0x7C00))
+        code = np.int32(0x7E00) if size > np.int32(0x7F800000) else code
         codes[j] = np.uint16(code | ((bits >> np.int32(16)) & np.int32(0x8000)))

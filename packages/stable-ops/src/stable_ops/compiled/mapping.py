@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stable_ops.arrays import Float64, is_tensor, round_into, without_gradients
 from stable_ops.blocks import BLOCK_ELEMENTS, RowFunction, Workspace, reader, share
-from stable_ops.compiled.switch import kernels
+from stable_ops.compiled.switch import active, kernel
 from stable_ops.fp.formats import BF16, FP16, FP32
 from stable_ops.ops import tensors
 
@@ -23,10 +23,44 @@ _FORMATS = (FP32, BF16, FP16)
 
 def fits(x: Any, axis: int) -> bool:
     """Whether the compiled rows are asked for and take it: float32 or 16 bits, in host memory."""
-    if kernels() is None:
+    if not active():
         return False
     dense = tensors.fits(x) if is_tensor(x) else type(x) is np.ndarray and x.dtype.isnative
     return dense and _name(x) in _KINDS and -x.ndim <= axis < x.ndim and math.prod(x.shape) > 0
+
+
+def fits_elements(*operands: Any) -> bool:
+    """Whether the compiled elements are asked for and take them: of one kind, one after the other."""
+    first = operands[0]
+    return all(
+        type(x) is type(first)
+        and fits(x, -1)
+        and x.shape == first.shape
+        and x.dtype == first.dtype
+        and (
+            x.is_contiguous()
+            if is_tensor(x)
+            else x.flags.c_contiguous and x.flags.aligned and x.flags.writeable
+        )
+        for x in operands
+    )
+
+
+def map_elements(name: str, *operands: Any) -> Any:
+    """Apply the compiled elements of that name."""
+    first, tensor = operands[0], is_tensor(operands[0])
+    kind = _KINDS[_name(first)]
+    given = [_codes(without_gradients(x, "x") if tensor else x).reshape(-1) for x in operands]
+    out = _empty((given[0].size,), first)
+    compute, found = kernel(name), _codes(out)
+
+    def one(start: int) -> None:
+        stop = start + BLOCK_ELEMENTS
+        compute(*(x[start:stop] for x in given), found[start:stop], kind)
+
+    threads = sys.modules["torch"].get_num_threads() if tensor else None
+    share(lambda: one, range(0, out.shape[0], BLOCK_ELEMENTS), elements=out.shape[0], threads=threads)
+    return out.reshape(first.shape)
 
 
 def vector(values: Float64 | None, length: int, default: float) -> Float64:
@@ -42,7 +76,7 @@ def map_rows(name: str, plain: RowFunction, x: Any, axis: int, *more: Any, reduc
     count = math.prod(lead)
     out = _empty((count,) if reduces else (count, length), x)
     read, found = _reader(_codes(rows)), _codes(out)
-    kernel = getattr(kernels(), name)
+    compute = kernel(name)
     step = max(1, BLOCK_ELEMENTS // length)
 
     def worker() -> Callable[[int], None]:
@@ -52,7 +86,7 @@ def map_rows(name: str, plain: RowFunction, x: Any, axis: int, *more: Any, reduc
             stop = min(start + step, count)
             block, y = read(start, stop, spare), found[start:stop]
             left = np.zeros(stop - start, np.bool_)
-            kernel(block, y, left, kind, *more)
+            compute(block, y, left, kind, *more)
             if left.any():
                 y[left] = _rounded(plain(_values(block[left], kind), spare), kind)
 

@@ -17,7 +17,7 @@ from numba import types
 from numba.extending import overload
 
 from stable_ops.compiled.bits import loop
-from stable_ops.compiled.formats import rounded, spare_row, stored, target, widened
+from stable_ops.compiled.formats import rounded, spare_numbers, stored, target, widened
 from stable_ops.compiled.loops import (
     ROUGH,
     largest,
@@ -35,7 +35,7 @@ from stable_ops.compiled.loops import (
 @loop
 def softmax(x: Any, out: Any, left: Any, kind: Any) -> None:
     """Probabilities."""
-    e, given, found = np.empty(x.shape[1]), spare_row(x), spare_row(x)
+    e, given, found = np.empty(x.shape[1]), spare_numbers(x, x.shape[1]), spare_numbers(x, x.shape[1])
     for i in range(x.shape[0]):
         place = out[i]
         row, y = widened(x[i], given, kind), target(place, found)
@@ -54,7 +54,7 @@ def softmax(x: Any, out: Any, left: Any, kind: Any) -> None:
 @loop
 def log_softmax(x: Any, out: Any, left: Any, kind: Any) -> None:
     """Their logarithms."""
-    given, found = spare_row(x), spare_row(x)
+    given, found = spare_numbers(x, x.shape[1]), spare_numbers(x, x.shape[1])
     for i in range(x.shape[0]):
         place = out[i]
         row, y = widened(x[i], given, kind), target(place, found)
@@ -98,7 +98,7 @@ def _settled_codes(row, peak, place, y, kind):
 @loop
 def logsumexp(x: Any, out: Any, left: Any, kind: Any) -> None:
     """The logarithm of the sum of exponentials."""
-    given, found = spare_row(x), np.empty(1, np.float32)
+    given, found = spare_numbers(x, x.shape[1]), np.empty(1, np.float32)
     for i in range(x.shape[0]):
         place = out[i : i + 1]
         row, y = widened(x[i], given, kind), target(place, found)
@@ -127,7 +127,7 @@ def _usable(mean_square: Any, eps: Any, root: Any) -> Any:
 @loop
 def rms_norm(x: Any, out: Any, left: Any, kind: Any, scale: Any, eps: Any, twice: Any) -> None:
     """x over its root mean square, times `scale`; rounded before that with `twice`."""
-    given, found = spare_row(x), spare_row(x)
+    given, found = spare_numbers(x, x.shape[1]), spare_numbers(x, x.shape[1])
     for i in range(x.shape[0]):
         place = out[i]
         row, y = widened(x[i], given, kind), target(place, found)
@@ -150,7 +150,7 @@ def rms_norm(x: Any, out: Any, left: Any, kind: Any, scale: Any, eps: Any, twice
 @loop
 def layer_norm(x: Any, out: Any, left: Any, kind: Any, scale: Any, shift: Any, eps: Any) -> None:
     """x less its mean over its deviation, times `scale` plus `shift`."""
-    given, found = spare_row(x), spare_row(x)
+    given, found = spare_numbers(x, x.shape[1]), spare_numbers(x, x.shape[1])
     for i in range(x.shape[0]):
         place = out[i]
         row, y = widened(x[i], given, kind), target(place, found)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
 
 from mfi_command import require
 
-_kernels: ModuleType | None = None
+_modules: tuple[ModuleType, ...] = ()
 
 
 def accelerate(on: bool = True) -> None:
-    """Let numba compile the loops of softmax, log_softmax, logsumexp, layer_norm and rms_norm for the CPU.
+    """Let numba compile the loops on a CPU: the softmax family, norms, silu, swiglu, the tanh form of gelu.
 
     Parameters
     ----------
@@ -36,16 +37,22 @@ def accelerate(on: bool = True) -> None:
     >>> import stable_ops
     >>> stable_ops.accelerate(False)
     """
-    global _kernels
+    global _modules
     if not on:
-        _kernels = None
+        _modules = ()
         return
     require("numba", extra="compiled", distribution="mfi-stable-ops")
-    from stable_ops.compiled import rows
+    from stable_ops.compiled import elements, rows
 
-    _kernels = rows
+    _modules = (rows, elements)
 
 
-def kernels() -> ModuleType | None:
-    """The module of compiled rows, if they are to be used."""
-    return _kernels
+def active() -> bool:
+    """Whether compiled loops are to be used."""
+    return bool(_modules)
+
+
+def kernel(name: str) -> Callable[..., None]:
+    """The compiled loops of an operator."""
+    (found,) = (getattr(module, name) for module in _modules if hasattr(module, name))
+    return found  # type: ignore[no-any-return]

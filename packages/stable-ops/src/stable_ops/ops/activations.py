@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mfi_command import BadInput
 from stable_ops.arrays import Float64, has_kernels, unwrap, without_gradients
 from stable_ops.blocks import Loops, Workspace, look_up, map_elements
+from stable_ops.compiled import mapping
 from stable_ops.fp.formats import BF16, FP64, Format
 from stable_ops.fp.rounding import round_bfloat16
 from stable_ops.ops import tensors
@@ -140,6 +141,8 @@ def swiglu(gate: Any, up: Any) -> Any:
 
         gate, up = without_gradients(gate, "gate"), without_gradients(up, "up")
         return kernels.swiglu(gate, up, _silu_float64)
+    if mapping.fits_elements(gate, up):
+        return mapping.map_elements("swiglu", gate, up)
     if tensors.fits(gate, up) and gate.shape == up.shape:
         detached = without_gradients(gate, "gate"), without_gradients(up, "up")
         return tensors.map_elements(_silu_times(tensors.loops()), *detached)
@@ -177,6 +180,8 @@ def _raised(gate: Float64) -> Float64:
 
 
 def _elementwise(name: _Gate, x: Any) -> Any:
+    if name != "gelu" and mapping.fits_elements(x) and x.dtype.itemsize == 4:
+        return mapping.map_elements(name, x)
     if tensors.fits(x):
         x = without_gradients(x, "x")
         format = tensors.format_of(x)
