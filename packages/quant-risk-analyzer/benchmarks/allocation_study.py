@@ -1,6 +1,7 @@
 """Bits by risk against uniform bits of the same bytes, mixes chosen blindly, and an oracle that measured.
 
 Run: python allocation_study.py MODEL OUTPUT.json [--device cuda] [--name NAME] [--tokens 8192]
+     python allocation_study.py FAMILY-WxB-sS OUTPUT.json --zoo TOKENS.npy     a model of zoo.py, trained here
 
 The oracle allocates by the KL of each layer and format measured on the calibration text, one at a time. All
 assignments are judged together, all layers quantized, on another text: KL from the full-precision model and
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import zoo
 
 from quant_risk_analyzer import FormatRisk, LayerRisk, RiskReport, Thresholds, allocate, measure
 from quant_risk_analyzer.formats import formats_named
@@ -93,7 +95,7 @@ def studied(model: Any, tokens: int) -> dict[str, Any]:
     from checkpoint_lens import reference_text
 
     seen, unseen = reference_text("calibration"), reference_text("in-domain")
-    samples = own_windows(model, windows=64, length=64, seed=0, rounds=4)
+    samples = own_windows(model, windows=128, length=64, seed=0, rounds=4)
     reports = {
         "by risk, own samples": risks_alone(model, samples),
         "by risk, 32 texts": risks_alone(model, text_windows(model, seen, windows=32, length=128)),
@@ -154,9 +156,17 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--name")
     parser.add_argument("--tokens", type=int, default=8192)
+    parser.add_argument("--zoo", type=Path)
+    parser.add_argument("--steps", type=int, default=450)
+    parser.add_argument("--batch", type=int, default=64)
     options = parser.parse_args()
     started = time.perf_counter()
-    found = studied(load_model(options.model).to(options.device), options.tokens)
+    if options.zoo:
+        (recipe,) = [each for each in zoo.zoo(options.steps, options.batch) if each.name == options.model]
+        model = zoo.wrapped(zoo.trained(recipe, np.load(options.zoo), options.device)[0])
+    else:
+        model = load_model(options.model).to(options.device)
+    found = studied(model, options.tokens)
     machine = torch.cuda.get_device_name() if options.device.startswith("cuda") else "CPU"
     about = {"device": machine, "torch": torch.__version__, "date": time.strftime("%Y-%m-%d")}
     seconds = time.perf_counter() - started

@@ -1,6 +1,7 @@
 """Predicted against measured drift of whole models: precision, recall, accuracy, bounds.
 
 Run: python drift.py OUTPUT.json MODEL [MODEL ...] [--granularity channel,tensor,32] [--seconds S]
+                        [--workers N]
 
 CPU; "reference" is the bundled model. Rows are kept in OUTPUT.rows.json as they are done: a run cut off by
 `--seconds` goes on where it stopped. `layers` is judged by the larger of both spectra, as the product
@@ -14,9 +15,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import platform
 import sys
 import time
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from datetime import date
 from pathlib import Path
 
@@ -70,25 +73,36 @@ def simulated(model):
     return found
 
 
-def measured_rows(model, granularities, kept, until):
+def rows_of(model, layer, granularity):
+    """The rows of one layer, one for each format."""
+    checkpoint = open_checkpoint(model)
+    (stored,) = [each for each in checkpoint.linear_layers() if each.name == layer]
+    found = layer_drifts(
+        layer,
+        np.asarray(checkpoint[stored.tensor], np.float32),
+        formats_named(NAMES),
+        int(granularity) if granularity.isdigit() else granularity,
+    )
+    return [{"model": Path(model).name, "granularity": granularity, **row.to_dict()} for row in found]
+
+
+def measured_rows(model, granularities, kept, until, workers):
     """Rows of the layers that are not done yet, kept after each layer."""
     rows = json.loads(kept.read_text()) if kept.exists() else []
-    done = {(row["model"], row["granularity"], row["name"]) for row in rows}
-    checkpoint, name = open_checkpoint(model), Path(model).name
-    for layer in checkpoint.linear_layers():
-        for each in granularities:
-            if (name, each, layer.name) in done:
-                continue
-            if time.monotonic() > until:
-                sys.exit(f"stopped at {layer.name}, {len(rows)} rows kept: run again")
-            found = layer_drifts(
-                layer.name,
-                np.asarray(checkpoint[layer.tensor], np.float32),
-                formats_named(NAMES),
-                int(each) if each.isdigit() else each,
-            )
-            rows += [{"model": name, "granularity": each, **row.to_dict()} for row in found]
-            kept.write_text(json.dumps(rows))
+    done, name = {(row["model"], row["granularity"], row["name"]) for row in rows}, Path(model).name
+    layers = [layer.name for layer in open_checkpoint(model).linear_layers()]
+    left = [(each, layer) for each in granularities for layer in layers if (name, each, layer) not in done]
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        jobs = {pool.submit(rows_of, model, layer, each) for each, layer in left}
+        while jobs and time.monotonic() < until:
+            ready, jobs = wait(jobs, timeout=1, return_when=FIRST_COMPLETED)
+            for job in ready:
+                rows += job.result()
+            if ready:
+                kept.write_text(json.dumps(rows))
+        pool.shutdown(cancel_futures=True)
+    if jobs:
+        sys.exit(f"stopped with {len(jobs)} layers left, {len(rows)} rows kept: run again")
     return [row for row in rows if row["model"] == name]
 
 
@@ -132,6 +146,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*")
     parser.add_argument("--granularity", default="channel")
     parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--fit", action="store_true")
     chosen = parser.parse_args()
     if chosen.fit:
@@ -149,7 +164,8 @@ def main() -> None:
         "models": {},
     }
     for model in chosen.models:
-        rows = measured_rows(model, granularities, chosen.target.with_suffix(".rows.json"), until)
+        kept = chosen.target.with_suffix(".rows.json")
+        rows = measured_rows(model, granularities, kept, until, chosen.workers)
         entry = {}
         for each in granularities:
             of = [row for row in rows if row["granularity"] == each]

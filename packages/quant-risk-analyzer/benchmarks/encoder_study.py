@@ -20,7 +20,7 @@ import peers
 import torch
 from rank_study import FORMATS, _write
 
-LENGTH, TEXTS, RANDOM, JUDGED, BANK, PROBES = 32, 32, 96, 64, 256, 8
+LENGTH, TEXTS, RANDOM, JUDGED, BANK, PROBES = 32, 32, 128, 64, 256, 32  # one output a window: many draws
 TEMPERATURE = 0.05  # of the contrastive loss of all-MiniLM
 
 

@@ -19,28 +19,41 @@ import numpy as np
 import peers
 import torch
 import zoo
+from ways import PROBES, WAYS, ids_of
+
+from quant_risk_analyzer.truth import LayerDamage, Measurement, measure
 
 FORMATS = ("int4", "int3", "fp8_e4m3")
 TEXTS, LENGTH = 32, 128  # of the calibration: 32 texts of 128 tokens
+READ = 8192  # tokens without data
+REPEATED = ("text", "own samples", "random tokens")  # with more than one seed, where seeds are asked for
 CONTEXT, MEASURED = 256, 8192  # of the truth, tokens of unseen text
 
 
 def studied(
-    model: Any, formats: tuple[str, ...], *, seeds: int = 3, measured: int = MEASURED
+    model: Any,
+    formats: tuple[str, ...],
+    *,
+    seeds: int,
+    measured: int,
+    tokens: int,
+    truth: Measurement | None = None,
 ) -> dict[str, Any]:
-    """Truth and all scores of one model."""
+    """Truth and all scores of one model; the truth is measured unless it is given."""
     from checkpoint_lens import reference_text
     from quant_risk_analyzer.formats import format_named
     from quant_risk_analyzer.models import device_of
     from quant_risk_analyzer.risk import errors_of
     from quant_risk_analyzer.sites import linear_sites
     from quant_risk_analyzer.texts import text_windows
-    from quant_risk_analyzer.truth import measure
 
     where, sites, timing = device_of(model), linear_sites(model), {}
     kinds = [format_named(name) for name in formats]
     started = time.perf_counter()
-    truth = measure(model, reference_text("in-domain"), formats=formats, max_tokens=measured, context=CONTEXT)
+    if truth is None:
+        truth = measure(
+            model, reference_text("in-domain"), formats=formats, max_tokens=measured, context=CONTEXT
+        )
     timing["measure_s"] = time.perf_counter() - started
     print(f"measured in {timing['measure_s']:.1f} s", flush=True)
     errors = {name: errors_of(site.weight, kinds, "channel") for name, site in sites.items()}
@@ -65,9 +78,14 @@ def studied(
     print(f"peers in {timing['peers_s']:.1f} s", flush=True)
     started = time.perf_counter()
     spread = {}
-    for label, seed, samples in _sampled(model, sites, errors, texts[:, :-1], seeds):
+    for label, seed, samples in _sampled(model, sites, errors, texts[:, :-1], seeds, tokens):
         for name, found in samples.items():
-            add(label if seed == 0 else f"{label} #{seed}", name, found.mean((1, 2)))
+            again = "" if seed == 0 else f" #{seed}"
+            add(label + again, name, found.mean((1, 2)))
+            logs = np.log(np.maximum(found.mean(2), np.finfo(float).tiny))
+            add(f"{label}, geometric mean{again}", name, np.exp(logs.mean(1)))
+            half = found[:, : found.shape[1] // 2]
+            add(f"{label}, half of the tokens{again}", name, half.mean((1, 2)))
         if seed == 0:
             spread[label] = {name: _spread(found) for name, found in samples.items()}
     timing["scores_s"] = time.perf_counter() - started
@@ -96,24 +114,23 @@ def studied(
     }
 
 
-def _sampled(model: Any, sites: Any, errors: Any, texts: torch.Tensor, seeds: int) -> Any:
-    """Gauss-Newton samples (formats, windows, probes) from random ids, own samples and texts; three seeds."""
+def _sampled(model: Any, sites: Any, errors: Any, texts: torch.Tensor, seeds: int, tokens: int) -> Any:
+    """Gauss-Newton samples (formats, windows, probes) of the texts and of each way without any, by seed."""
     from quant_risk_analyzer.gauss_newton import score_products
-    from quant_risk_analyzer.texts import own_windows
 
     for seed in range(seeds):
-        for label, rounds, length, probes in (
-            ("random tokens", 0, 64, 4),
-            ("own samples", 4, 64, 4),
-            ("text", None, LENGTH, 4),
-        ):
-            if rounds is None:
-                ids = texts
-            else:
-                ids = own_windows(model, windows=4096 // length, length=length, seed=seed, rounds=rounds)
+        for label, way in {"text": None, **WAYS}.items():
+            if seed and label not in REPEATED:
+                continue
+            started = time.perf_counter()
+            ids = texts if way is None else ids_of(model, way, tokens=tokens, seed=seed)
+            drawn = time.perf_counter()
             found = score_products(
-                model, ids.to(texts.device), errors.__getitem__, sites, probes=probes, seed=seed
+                model, ids.to(texts.device), errors.__getitem__, sites, probes=PROBES, seed=seed
             )
+            scored = time.perf_counter()
+            print(f"{label}: drawn in {drawn - started:.1f} s, scored in {scored - drawn:.1f} s", flush=True)
+            length = ids.shape[1]
             yield label, seed, {name: each.scores**2 / (2 * length) for name, each in found.items()}
 
 
@@ -142,6 +159,7 @@ def study_recipe(recipe: zoo.Recipe, options: argparse.Namespace) -> None:
             tuple(options.formats.split(",")),
             seeds=options.seeds,
             measured=options.measured,
+            tokens=options.tokens_read,
         ),
     }
     _write(found, options.output / f"{recipe.name}.json", options.device)
@@ -175,6 +193,20 @@ def study_zoo(options: argparse.Namespace) -> None:
                 print(f"{recipe.name}: FAILED {type(error).__name__}: {error}", flush=True)
 
 
+def _joined(path: Path) -> Measurement:
+    """What truth_rows.py measured in parts, as one: the standard errors are from what the parts differ by."""
+    parts = json.loads(path.read_text(encoding="utf-8"))["parts"]
+    layers = []
+    for name, formats in parts[0]["layers"].items():
+        for kind in formats:
+            kl, _, rise = np.array([part["layers"][name][kind] for part in parts]).T
+            noise = [float(values.std(ddof=1)) / len(parts) ** 0.5 for values in (rise, kl)]
+            figures = (float(rise.mean()), noise[0], float(kl.mean()), noise[1])
+            layers.append(LayerDamage(name, (0, 0), "", kind, *figures))
+    loss = float(np.mean([part["loss"] for part in parts]))
+    return Measurement(sum(part["tokens"] for part in parts), loss, tuple(layers))
+
+
 def study_model(options: argparse.Namespace) -> None:
     """One model that exists."""
     from checkpoint_lens import load_model
@@ -183,7 +215,12 @@ def study_model(options: argparse.Namespace) -> None:
     network = load_model(options.model).to(options.device)
     print(f"loaded in {time.perf_counter() - started:.1f} s", flush=True)
     found = studied(
-        network, tuple(options.formats.split(",")), seeds=options.seeds, measured=options.measured
+        network,
+        tuple(options.formats.split(",")),
+        seeds=options.seeds,
+        measured=options.measured,
+        tokens=options.tokens_read,
+        truth=_joined(options.truth) if options.truth else None,
     )
     name = options.name or Path(options.model).stem
     _write({"model": name, "family": name, **found}, options.output / f"{name}.json", options.device)
@@ -203,6 +240,7 @@ def main() -> None:
         each.add_argument("--formats", default=",".join(FORMATS))
         each.add_argument("--seeds", type=int, default=3)
         each.add_argument("--measured", type=int, default=MEASURED)
+        each.add_argument("--tokens-read", type=int, default=READ)
     many.add_argument("--workers", type=int, default=6)
     many.add_argument("--models", type=int, default=None)
     many.add_argument("--first", type=int, default=0)
@@ -210,6 +248,7 @@ def main() -> None:
     many.add_argument("--batch", type=int, default=32)
     many.set_defaults(call=study_zoo)
     one.add_argument("--name")
+    one.add_argument("--truth", type=Path, help="Output of truth_rows.py: measure nothing again.")
     one.set_defaults(call=study_model)
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)

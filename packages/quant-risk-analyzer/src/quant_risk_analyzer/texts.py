@@ -37,7 +37,17 @@ def windows_to_run(
     return ids, "own samples" if rounds else "random tokens"
 
 
-def own_windows(model: Any, *, windows: int, length: int, seed: int, rounds: int) -> torch.Tensor:
+def own_windows(
+    model: Any,
+    *,
+    windows: int,
+    length: int,
+    seed: int,
+    rounds: int,
+    temperature: float = 1.0,
+    burn_in: int = 0,
+    first: int | None = None,
+) -> torch.Tensor:
     """What the model itself writes behind a random first token.
 
     A model with `next_logits` (`checkpoint_lens.CausalLM`) is sampled position by position, for the
@@ -54,22 +64,27 @@ def own_windows(model: Any, *, windows: int, length: int, seed: int, rounds: int
     import torch
 
     where = device_of(model)
+    length += burn_in
     ids = random_windows(model.vocab_size, windows=windows, length=length, seed=seed)
+    if first is not None:
+        ids[:, 0] = first
     uniform = torch.rand((windows, length, 1), generator=torch.Generator().manual_seed(seed + 1))
-    if rounds and _written(model, ids, uniform, where):
-        return ids
+    if rounds and _written(model, ids, uniform, where, temperature):
+        return ids[:, burn_in:]
     size = max(1, FLOATS_AT_ONCE // (length * model.vocab_size))
     with torch.no_grad():
         for _ in range(rounds):
             for start in range(0, windows, size):
                 batch = ids[start : start + size]
-                probability = torch.softmax(model(batch.to(where)), -1)
+                probability = torch.softmax(model(batch.to(where)) / temperature, -1)
                 drawn = draw_labels(probability, uniform[start : start + size].to(where))
                 batch[:, 1:] = drawn[:, :-1, 0].cpu()
-    return ids
+    return ids[:, burn_in:]
 
 
-def _written(model: Any, ids: torch.Tensor, uniform: torch.Tensor, where: torch.device) -> bool:
+def _written(
+    model: Any, ids: torch.Tensor, uniform: torch.Tensor, where: torch.device, temperature: float
+) -> bool:
     """Draw each position of `ids` behind the first, given those before; False where the model cannot."""
     import torch
 
@@ -89,7 +104,7 @@ def _written(model: Any, ids: torch.Tensor, uniform: torch.Tensor, where: torch.
                     return False
                 logits, state = found
                 drawn = draw_labels(
-                    torch.softmax(logits, -1), uniform[start : start + size, at - 1].to(where)
+                    torch.softmax(logits / temperature, -1), uniform[start : start + size, at - 1].to(where)
                 )
                 batch[:, at] = drawn[:, 0].cpu()
     return True
