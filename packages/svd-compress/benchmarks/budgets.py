@@ -1,11 +1,12 @@
 """Twenty random runs under a perplexity budget: is the rise inside it on text that took no part at all?
 
     uv run python packages/svd-compress/benchmarks/budgets.py [--runs 20] [--processes 1] [--record budgets]
+    uv run python packages/svd-compress/benchmarks/budgets.py --model model.gguf --device cuda --runs 6
 
-Each run draws a model (the bundled one, whole or one kind of its layers), a budget and a seed. `compress`
-calibrates on a part of the bundled calibration text and proves its answer on one half of the in-domain text;
-the rise is then measured on the other half, which no run has read. Prints a line a run and how many kept
-their budget.
+Each run draws what may be factored (all of the model or one kind of its layers), a budget and a seed.
+`compress` calibrates on a part of the bundled calibration text and proves its answer on one half of the
+in-domain text; the rise is then measured on the other half, which no run has read. Prints a line a run and
+how many kept their budget.
 """
 
 import argparse
@@ -42,7 +43,7 @@ def halves(text):
     return "\n".join(parts[::2]), "\n".join(parts[1::2])
 
 
-def run(number, folder):
+def run(number, folder, model, device):
     """One random run; what it asked for and what came of it."""
     rest = (folder / "rest.txt").read_text(encoding="utf-8")
     rng = np.random.default_rng(number)
@@ -51,16 +52,16 @@ def run(number, folder):
     layout = str(rng.choice(["pivoted", "two"]))
     output = folder / str(number)
     result = compress(
-        "reference", calibration="reference:calibration", evaluate=folder / "proof.txt", output=output,
+        model, calibration="reference:calibration", evaluate=folder / "proof.txt", output=output,
         max_ppl_rise=budget, layer=layer, layout=layout, context=CONTEXT,
         calibration_tokens=int(rng.integers(6, 13)) * 1024, evaluation_tokens=JUDGED_TOKENS, faster_at=0,
-        seed=int(rng.integers(1000)),
+        seed=int(rng.integers(1000)), device=device,
     )  # fmt: skip
     rise = None
     if result.feasible:
-        dense = load_model("reference")
+        dense = load_model(model).to(device)
         held_out = spread_windows(dense, rest, context=CONTEXT, max_tokens=JUDGED_TOKENS)
-        rise = paired_rise(losses(dense, held_out), losses(load_compressed(output), held_out))
+        rise = paired_rise(losses(dense, held_out), losses(load_compressed(output).to(device), held_out))
     inside = rise is None or rise.rise <= budget
     return {
         "run": number, "layer": layer, "layout": layout, "budget": budget, "feasible": result.feasible,
@@ -75,6 +76,8 @@ def main():
     )
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="number of the first run")
+    parser.add_argument("--model", default="reference")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--processes", type=int, default=1, help="runs at a time")
     parser.add_argument("--record")
     arguments = parser.parse_args()
@@ -87,14 +90,18 @@ def main():
         # Spawned: a fork of a process whose torch has threads may hang.
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(arguments.processes, mp_context=spawn) as pool:
+            where = arguments.model, arguments.device
             numbers = range(arguments.first, arguments.first + arguments.runs)
-            for done in as_completed([pool.submit(run, number, folder) for number in numbers]):
+            for done in as_completed([pool.submit(run, number, folder, *where) for number in numbers]):
                 runs.append(done.result())
                 print(runs[-1], flush=True)
                 inside, feasible = (sum(item[key] for item in runs) for key in ("inside", "feasible"))
                 if arguments.record:
                     runs.sort(key=lambda item: item["run"])
-                    record(arguments.record, device_name("cpu"), inside=inside, feasible=feasible, runs=runs)
+                    record(
+                        arguments.record, device_name(arguments.device), model=Path(arguments.model).name,
+                        inside=inside, feasible=feasible, runs=runs,
+                    )  # fmt: skip
     print(f"{inside} of {len(runs)} inside the budget on held-out text; {feasible} were feasible")
 
 

@@ -7,6 +7,10 @@ import json
 from pathlib import Path
 
 ORDER = ["plain SVD", "ASVD scaling", "SVD-LLM whitening", "ours", "ours, refined"]
+TITLES = {
+    "perplexity_smollm2": "SmolLM2-135M-Instruct, its Q4_1 weights dequantized",
+    "perplexity_reference": "reference",
+}
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -30,7 +34,7 @@ def perplexity(name):
     keeps = sorted({row["keep"] for row in run["rows"]}, reverse=True)
     dense = " / ".join(number(value) for value in run["dense"])
     lines = [
-        f"{run['model']}, dense {dense} ({run['device']}, {run['date']}, torch {run['versions']['torch']}):",
+        f"{TITLES[name]}, dense {dense} ({run['device']}, {run['date']}, torch {run['versions']['torch']}):",
         "",
     ]
     lines.append("| method | ranks | form | " + " | ".join(f"keep {keep:g}" for keep in keeps) + " |")
@@ -70,7 +74,6 @@ def latency(name):
 
 
 if __name__ == "__main__":
-    for name in ("perplexity_smollm2", "perplexity_reference"):
-        if (RESULTS / f"{name}.json").is_file():
-            print(perplexity(name), end="\n\n")
+    for name in TITLES:
+        print(perplexity(name), end="\n\n")
     print(latency("latency_h200"))

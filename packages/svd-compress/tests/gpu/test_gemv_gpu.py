@@ -48,7 +48,7 @@ def test_it_is_the_product(shape, overlap, dtype):
 
 
 @pytest.mark.parametrize("layout", ["two", "pivoted"])
-def test_a_fused_layer_gives_what_it_gave(layout):
+def test_a_fused_layer_is_no_further_from_its_product_than_before(layout):
     from svd_compress.factored import FactoredLinear, PivotedLinear
     from svd_compress.fusing import fuse
     from svd_compress.pivoting import pivot
@@ -58,11 +58,15 @@ def test_a_fused_layer_gives_what_it_gave(layout):
         torch.randn(s, generator=rng, device="cuda").bfloat16() for s in [(2048, 512), (512, 2048)]
     )
     layer = FactoredLinear(left, right * 0.02)
+    exact = FactoredLinear(layer.left.double(), layer.right.double())
     if layout == "pivoted":
         compact = pivot(left, right * 0.02)
         layer = PivotedLinear(compact.left.bfloat16(), compact.right.bfloat16(), compact.pivots)
+        exact = PivotedLinear(layer.left.double(), layer.right.double(), compact.pivots)
     x = torch.randn(1, 1, 2048, generator=rng, device="cuda").bfloat16()
-    before = layer(x)
+    expected, before = exact(x.double()), layer(x).double()
     (row,) = fuse(layer, rounds=6)
     assert (layer.one_token is not None) == (row.kernel == "fused")
-    assert (layer(x).double() - before.double()).norm() < 1e-2 * before.double().norm()
+    # The kernel's inner values are float32, those of two calls bfloat16.
+    assert (layer(x).double() - expected).norm() <= 1.05 * (before - expected).norm()
+    assert (before - expected).norm() < 0.02 * expected.norm()
