@@ -1,4 +1,4 @@
-"""The kernel's arithmetic under Triton's interpreter; bits and speed are for a GPU (tests/gpu)."""
+"""The kernels' arithmetic under Triton's interpreter; bits and speed are for a GPU (tests/gpu)."""
 
 import os
 import subprocess
@@ -28,6 +28,12 @@ for m, n, r in [(40, 24, 8), (33, 70, 17), (5, 3, 1), (16, 90, 16)]:
             pivots=compact.pivots.int(), rest=rest(compact.pivots, m).int(), launch=launch,
         )
         torch.testing.assert_close(call(x, torch.full((m,), torch.nan)), expected, atol=1e-3, rtol=1e-3)
+from svd_compress.kernels.placing import together
+
+for shape, m, r in [((2, 5), 40, 10), ((7,), 1500, 1499), ((1, 1), 33, 1)]:
+    chosen, others = torch.randn(*shape, r, generator=rng), torch.randn(*shape, m - r, generator=rng)
+    place = torch.randperm(m, generator=rng)
+    assert torch.equal(together(chosen, others, place), torch.cat([chosen, others], -1)[..., place])
 print("fine")
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 from torch import nn
@@ -17,6 +18,17 @@ OneToken = Callable[[torch.Tensor], torch.Tensor]
 def _one(call: OneToken, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     y = call(x.reshape(-1)).reshape(*x.shape[:-1], -1)
     return y if bias is None else y + bias
+
+
+def _together(chosen: torch.Tensor, others: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+    """The outputs of both parts in their order: on a GPU in one pass, unless gradients are wanted."""
+    if others.is_cuda and not others.requires_grad:
+        # Some builds of torch for CUDA come without Triton.
+        with suppress(ImportError):
+            from svd_compress.kernels.placing import together
+
+            return together(chosen, others, place)
+    return torch.cat([chosen, others], dim=-1).index_select(-1, place)
 
 
 class FactoredLinear(nn.Module):
@@ -88,6 +100,5 @@ class PivotedLinear(nn.Module):
         if self.one_token is not None and x.numel() == x.shape[-1]:
             return _one(self.one_token, x, self.bias)
         chosen = linear(x, self.right)
-        both = torch.cat([chosen, linear(chosen, self.left)], dim=-1)
-        y = both.index_select(-1, self.place)
+        y = _together(chosen, linear(chosen, self.left), self.place)
         return y if self.bias is None else y + self.bias
