@@ -74,7 +74,10 @@ def compress(
         bool,
         typer.Option("--refine", help="Fit the factors again to what the compressed layers before make."),
     ] = False,
-    heal: Annotated[float, typer.Option(metavar="MINUTES", help="Train the factors for so long.")] = 0.0,
+    heal: Annotated[
+        float,
+        typer.Option(metavar="MINUTES", help="Train the factors for so long; kept if that measures better."),
+    ] = 0.0,
     fold: Annotated[
         bool, typer.Option("--fold", help="Write the products as dense weights, for any tool.")
     ] = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from svd_compress.allocation import Layout, Plan
 from svd_compress.answers import Proof, answer
 from svd_compress.bench import Bench, Progress, Texts
 from svd_compress.evaluation import Rise, paired_rise
-from svd_compress.folder import write_folder
+from svd_compress.folder import Factors, write_folder
 from svd_compress.goals import Goal, choose
 from svd_compress.latency import LatencyRow, alignment
 from svd_compress.latency_table import default_tokens, only_faster, table
@@ -35,7 +36,7 @@ class Means:
     refine
         Fit them again block by block, and keep that where it measures better on the search windows.
     heal_minutes
-        Train them for so long, 0 for not at all.
+        Train them for so long, and keep that where it measures better too; 0 for not at all.
     seed
         Of labels and batches.
     """
@@ -259,19 +260,23 @@ def measured(
 
 
 def realised(bench: Bench, plan: Plan, means: Means) -> Proof:
-    """The factors of a plan by the means asked for; refined ones only where they measure better."""
-    factors, refined = bench.factors(plan), False
+    """The factors of a plan by the means asked for, each kept only where it measures better."""
+    factors, refined, minutes = bench.factors(plan), False, 0.0
     if means.refine and factors:
         again = bench.refined(plan)
-        first, second = (
-            bench.measure(f, bench.texts.search, "refinement checked").loss for f in (factors, again)
-        )
-        if second < first:
+        if _better(bench, again, factors, "refinement checked"):
             factors, refined = again, True
-    minutes = means.heal_minutes if factors else 0.0
-    if minutes:
-        factors = bench.healed(factors, minutes=minutes, seed=means.seed)
+    if means.heal_minutes and factors:
+        healed = bench.healed(factors, minutes=means.heal_minutes, seed=means.seed)
+        if _better(bench, healed, factors, "healing checked"):
+            factors, minutes = healed, means.heal_minutes
     return Proof(plan, factors, None, refined=refined, healed_minutes=minutes)
+
+
+def _better(bench: Bench, new: Mapping[str, Factors], old: Mapping[str, Factors], stage: str) -> bool:
+    """On the calibration windows that no factor was fitted to or trained on."""
+    first, second = (bench.measure(factors, bench.texts.search, stage).loss for factors in (new, old))
+    return first < second
 
 
 def _beside(bench: Bench, proof: Proof) -> Rise | None:

@@ -57,8 +57,8 @@ class Compression:
     layers
         One entry for every selected layer.
     refined, healed_minutes
-        Whether the factors were fitted again block by block (kept only where that measured better), and for
-        how long they were trained.
+        Whether the factors were fitted again block by block, and for how long they were trained; each is kept
+        only where it measured better, and else False and 0.
     faster_at
         Tokens of a forward pass at which each factored layer was measured to be faster than dense; 0 where
         nothing was measured.
