@@ -25,19 +25,22 @@ HOPPER = (9, 0)
 @triton.jit
 def _inner(
     x_ptr, right_ptr, inner_ptr, y_ptr, pivots_ptr, n, r,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, PIVOTED: tl.constexpr, OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr,
+    PIVOTED: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """inner = R x; the values of a pivoted layer are outputs at the same time."""
     if OVERLAP:
         gdc_launch_dependents()
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    sums = tl.zeros((ROWS,), tl.float32)
-    for k in range(0, n, BLOCK):
+    # Summed across threads once, at the end: a sum in the loop would hold up the loads behind it.
+    products = tl.zeros((ROWS, BLOCK), tl.float32)
+    for k in tl.range(0, n, BLOCK, num_stages=STAGES):
         columns = k + tl.arange(0, BLOCK)
         x = tl.load(x_ptr + columns, mask=columns < n, other=0.0).to(tl.float32)
         mask = (rows < r)[:, None] & (columns < n)[None, :]
         tile = tl.load(right_ptr + rows[:, None].to(tl.int64) * n + columns[None, :], mask=mask, other=0.0)
-        sums += tl.sum(tile.to(tl.float32) * x[None, :], 1)
+        products += tile.to(tl.float32) * x[None, :]
+    sums = tl.sum(products, 1)
     tl.store(inner_ptr + rows, sums, mask=rows < r)
     if PIVOTED:
         places = tl.load(pivots_ptr + rows, mask=rows < r, other=0)
@@ -47,7 +50,8 @@ def _inner(
 @triton.jit
 def _outer(
     inner_ptr, left_ptr, y_ptr, rest_ptr, m, r,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, PIVOTED: tl.constexpr, OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr,
+    PIVOTED: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """y = L inner, the first block of L on its way before inner is waited for."""
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -59,26 +63,28 @@ def _outer(
         gdc_wait()
     # Not through the first-level cache, which may hold the values of the call before.
     values = tl.load(inner_ptr + columns, mask=columns < r, other=0.0, cache_modifier=".cg")
-    sums = tl.sum(tile.to(tl.float32) * values[None, :], 1)
-    for k in range(BLOCK, r, BLOCK):
+    products = tile.to(tl.float32) * values[None, :]
+    for k in tl.range(BLOCK, r, BLOCK, num_stages=STAGES):
         columns = k + tl.arange(0, BLOCK)
         mask = (rows < m)[:, None] & (columns < r)[None, :]
         tile = tl.load(left_ptr + rows[:, None].to(tl.int64) * r + columns[None, :], mask=mask, other=0.0)
         values = tl.load(inner_ptr + columns, mask=columns < r, other=0.0, cache_modifier=".cg")
-        sums += tl.sum(tile.to(tl.float32) * values[None, :], 1)
-    tl.store(y_ptr + places, sums.to(y_ptr.dtype.element_ty), mask=rows < m)
+        products += tile.to(tl.float32) * values[None, :]
+    tl.store(y_ptr + places, tl.sum(products, 1).to(y_ptr.dtype.element_ty), mask=rows < m)
 
 
 @dataclass(frozen=True)
 class Launch:
-    """How the two products are cut: rows and columns at a time, and warps of a program."""
+    """How the two products are cut: rows and columns at a time, warps, and blocks on their way at once."""
 
     rows_1: int = 2
     block_1: int = 4096
     warps_1: int = 4
+    stages_1: int = 1
     rows_2: int = 8
     block_2: int = 4096
     warps_2: int = 8
+    stages_2: int = 1
 
 
 # Tried in turn where a layer is measured: few rows at a time for small layers, many for large ones.
@@ -88,6 +94,9 @@ LAUNCHES = (
     Launch(rows_1=1, block_1=4096, rows_2=4, block_2=4096, warps_2=4),
     Launch(rows_1=4, block_1=4096, warps_1=8, rows_2=16, block_2=1024, warps_2=8),
     Launch(rows_1=2, block_1=2048, rows_2=2, block_2=4096, warps_2=4),
+    Launch(rows_1=8, block_1=1024, stages_1=3, rows_2=8, block_2=2048),
+    Launch(rows_1=4, block_1=2048, stages_1=3, rows_2=4, block_2=2048, warps_2=4, stages_2=2),
+    Launch(rows_1=2, block_1=2048, stages_1=3, rows_2=4, block_2=4096),
 )
 
 
@@ -140,12 +149,13 @@ class LowRankGemv:
         _inner[(triton.cdiv(self.r, cut.rows_1),)](
             x, self.right, self.inner, y, self.pivots, self.n, self.r,
             ROWS=cut.rows_1, BLOCK=min(cut.block_1, triton.next_power_of_2(self.n)),
-            PIVOTED=self.pivoted, OVERLAP=self.overlap, num_warps=cut.warps_1,
+            STAGES=cut.stages_1, PIVOTED=self.pivoted, OVERLAP=self.overlap, num_warps=cut.warps_1,
         )  # fmt: skip
         if len(self.left):
             _outer[(triton.cdiv(len(self.left), cut.rows_2),)](
                 self.inner, self.left, y, self.rest, len(self.left), self.r,
                 ROWS=cut.rows_2, BLOCK=min(cut.block_2, triton.next_power_of_2(self.r)),
-                PIVOTED=self.pivoted, OVERLAP=self.overlap, num_warps=cut.warps_2, **self._dependent,
+                STAGES=cut.stages_2, PIVOTED=self.pivoted, OVERLAP=self.overlap, num_warps=cut.warps_2,
+                **self._dependent,
             )  # fmt: skip
         return y

@@ -43,6 +43,6 @@ def together(chosen: torch.Tensor, others: torch.Tensor, place: torch.Tensor) ->
     tokens = y.numel() // m
     grid = (triton.cdiv(tokens, TOKENS), triton.cdiv(m, OUTPUTS))
     # Triton launches on the current device, which need not be the tensors'.
-    with torch.cuda.device_of(y):
+    with torch.cuda.device_of(y):  # type: ignore[no-untyped-call]
         _place[grid](chosen, others, place, y, tokens, m, r, TOKENS=TOKENS, OUTPUTS=OUTPUTS, num_warps=WARPS)
     return y
