@@ -1,12 +1,14 @@
 """Time of an audited forward over that of a plain one: python packages/stable-ops/benchmarks/audit.py [FILE]
 
 Interleaved; processor time of one thread, the shortest run of each kind. MLPs and encoder layers from tiny
-to usual widths, in the formats fp16 and bf16; the first audit of each, which fills caches, is not timed. With
-FILE the rows are written there as JSON.
+to usual widths, in the formats fp16 and bf16; the first audit of each, which fills caches, is not timed.
+"watched" is a run in which torch calls us for every module, function and operation and nothing is judged:
+what any audit of single operations pays. With FILE the rows are written there as JSON.
 """
 
 from __future__ import annotations
 
+import datetime
 import json
 import sys
 import time
@@ -14,8 +16,11 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from stable_ops.audit import audit
+from stable_ops.bench.cpu import _device as device_name
 
 REPEATS = (21, 301)
 ENOUGH_S = 1.5
@@ -49,17 +54,38 @@ def models():
         yield "encoder layer", width, tokens, layer.eval(), torch.randn(1, tokens, width)
 
 
+class Operations(TorchDispatchMode):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+
+
+class Functions(TorchFunctionMode):
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+
+
+def watch(model, x) -> None:
+    hooks = [child.register_forward_pre_hook(lambda *_: None) for child in model.modules()]
+    hooks += [child.register_forward_hook(lambda *_: None) for child in model.modules()]
+    with Operations(), Functions():
+        model(x)
+    for hook in hooks:
+        hook.remove()
+
+
 def measure(model, x) -> dict[str, float]:
-    plain, audited = [], []
+    plain, watched, audited = [], [], []
     with torch.no_grad():
         model(x)
         audit(model, x)
         while len(plain) < REPEATS[0] or (len(plain) < REPEATS[1] and sum(audited) < ENOUGH_S):
             plain.append(seconds(lambda: model(x)))
+            watched.append(seconds(lambda: watch(model, x)))
             audited.append(seconds(lambda: audit(model, x)))
     # Whatever else the machine does only adds time, through the caches.
     return {
         "plain_ms": 1e3 * min(plain),
+        "watched_ms": 1e3 * min(watched),
         "audited_ms": 1e3 * min(audited),
         "ratio": min(audited) / min(plain),
     }
@@ -74,10 +100,18 @@ def main() -> None:
         rows.append(row)
         print(
             f"{kind:14} width {width:4}, {tokens:4} tokens  plain {row['plain_ms']:7.2f}"
-            f"  audited {row['audited_ms']:7.2f}  ratio {row['ratio']:5.2f}"
+            f"  watched {row['watched_ms']:7.2f}  audited {row['audited_ms']:7.2f}  ratio {row['ratio']:5.2f}"
         )
     if len(sys.argv) > 1:
-        record = {"torch": torch.__version__, "threads": 1, "repeats": REPEATS, "rows": rows}
+        record = {
+            "device": device_name(),
+            "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+            "command": "benchmarks/audit.py",
+            "torch": torch.__version__,
+            "threads": 1,
+            "repeats": REPEATS,
+            "rows": rows,
+        }
         Path(sys.argv[1]).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 

@@ -1,6 +1,7 @@
 """Planted hazards are found, clean modules are not accused; both are true by execution in the format."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
@@ -228,3 +229,15 @@ def test_bad_input():
         audit(torch.nn.Linear(4, 3), x)
     with pytest.raises(BadInput, match="accumulator"):
         audit(torch.exp, x, accumulator="int8")
+
+
+def test_a_compiled_function_is_judged_by_its_operations_and_an_audit_compiles_nothing():
+    x = torch.tensor([300.0, 2.0])
+    script = "import sys, torch; from stable_ops.audit import audit; audit(torch.square, torch.ones(3)); "
+    script += "sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+    plain = audit(torch.square, x)
+    compiled = audit(torch.compile(torch.square, backend="eager"), x)
+    assert plain.hazards
+    assert compiled.hazards == plain.hazards
+    assert compiled.run_s > 0

@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 
 from stable_ops.audit import judge, operands  # noqa: E402
 from stable_ops.audit.sample import magnitude_range, smallest_magnitude  # noqa: E402
+from stable_ops.audit.screen import Screen  # noqa: E402
 from stable_ops.fp import get_format  # noqa: E402
 
 NAMES = sorted(judge.DTYPES)
@@ -96,8 +97,48 @@ def test_the_range_of_a_tensor(seed, zeros):
     x = np.ldexp(rng.standard_normal(50), rng.integers(-140, 120, 50)).astype(np.float32)
     x[:zeros] = 0
     nonzero = np.abs(x[x != 0])
-    assert smallest_magnitude(x) == nonzero.min()
+    assert smallest_magnitude(np.abs(x)) == nonzero.min()
     assert magnitude_range(torch.from_numpy(x)) == (nonzero.max(), False)
     x[7] = -np.inf
     assert magnitude_range(torch.from_numpy(x)) == (np.abs(x[np.isfinite(x)]).max(), True)
     assert smallest_magnitude(np.zeros(3, np.float32)) == np.inf
+
+
+SETS = st.sampled_from([("fp16", "bf16"), ("bf16",), ("fp8_e4m3fn", "fp16"), tuple(NAMES)])
+
+
+@given(st.integers(0, 2**32), st.sampled_from(["near", "small", "wide"]), SETS, st.sampled_from([1, 9, 300]))
+def test_what_the_screen_drops_is_no_loss_in_any_format_of_pairs(seed, kind, names, n):
+    formats = [get_format(name) for name in names]
+    drawn = operands.Operands("add", pair=pair(seed, kind, n), absorbs=(True, True))
+    with np.errstate(all="ignore"):
+        if operands.may_lose(drawn, Screen(formats), same_accumulator=False):
+            return
+        for format in formats:
+            assert not any(operands.row_losses(drawn, format, same_accumulator=False)), format
+
+
+@given(st.integers(0, 2**32), SETS, st.floats(-8, 8), st.integers(0, 150))
+def test_what_the_screen_drops_is_no_loss_in_any_format_of_values(seed, names, power, zeros):
+    formats = [get_format(name) for name in names]
+    border = np.random.default_rng(seed).choice([f.min_normal for f in formats])
+    x = (2.0**power * border * np.exp(2 * np.random.default_rng(seed + 1).standard_normal(200))).astype(
+        np.float32
+    )
+    x[:zeros] = 0
+    if not Screen(formats).values(float(x.max()), x):
+        for format in formats:
+            assert judge.overflow(float(x.max()), format) is None
+            assert judge.underflow(x[x > 0], format) is None
+
+
+def test_the_screen_drops_most_of_what_is_sound():
+    sound, screen = 0, Screen([get_format("fp16"), get_format("bf16")])
+    for seed in range(40):
+        a, b = np.random.default_rng(seed).standard_normal((2, 1000)).astype(np.float32)
+        drawn = operands.Operands("add", pair=(a, b), absorbs=(True, True))
+        lost = operands.may_lose(drawn, screen, same_accumulator=False) or screen.values(
+            float(a.max()), np.abs(a)
+        )
+        sound += not lost
+    assert sound >= 36

@@ -13,6 +13,7 @@ import torch
 from stable_ops.audit import judge
 from stable_ops.audit.judge import Loss
 from stable_ops.audit.sample import MASK, Array, Sampler
+from stable_ops.audit.screen import Screen
 from stable_ops.fp.formats import Format
 
 _ROWS = {
@@ -77,6 +78,10 @@ def operands_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], sample
 
 
 def _sum(plain: str, args: tuple[Any, ...], kwargs: dict[str, Any], sampler: Sampler) -> Operands:
+    if _alike(args) and not kwargs and len(args) == 2:
+        a, b = sampler.take(args[0]), sampler.take(args[1])
+        pair = (a, b) if plain == "add" else (a, -b) if plain == "sub" else (-a, b)
+        return Operands(plain.removeprefix("r"), pair=pair, absorbs=(True, True))
     # torch.broadcast_shapes takes longer than the addition of a small tensor.
     shape = np.broadcast_shapes(*(tuple(a.shape) for a in args[:2] if isinstance(a, torch.Tensor)))
     sides: list[Array] = []
@@ -89,6 +94,11 @@ def _sum(plain: str, args: tuple[Any, ...], kwargs: dict[str, Any], sampler: Sam
     a, b = np.broadcast_arrays(*sides)
     pair = (a, alpha * b) if plain == "add" else (a, -alpha * b) if plain == "sub" else (-alpha * a, b)
     return Operands(plain.removeprefix("r"), pair=pair, absorbs=(whole[0], whole[1]))
+
+
+def _alike(args: tuple[Any, ...]) -> bool:
+    a, b = args[:2]
+    return isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) and a.shape == b.shape
 
 
 def _compound(plain: str, args: tuple[Any, ...], kwargs: dict[str, Any], sampler: Sampler) -> Operands:
@@ -134,6 +144,13 @@ def inputs_overflow(operands: Operands, format: Format) -> bool:
     return False
 
 
+def may_lose(operands: Operands, screen: Screen, *, same_accumulator: bool) -> bool:
+    """Whether `row_losses` could find anything in one of the formats of a screen; quick."""
+    if operands.pair is not None:
+        return screen.pair(*_sums(operands), operands.absorbs)
+    return operands.argument is not None or (operands.rows is not None and operands.rows.size > 0)
+
+
 def row_losses(operands: Operands, format: Format, *, same_accumulator: bool) -> list[Loss | None]:
     """What the format does to the operation when its operands are stored in it."""
     if operands.pair is not None:
@@ -171,15 +188,12 @@ def row_losses(operands: Operands, format: Format, *, same_accumulator: bool) ->
 def _pair_losses(operands: Operands, format: Format) -> list[Loss | None]:
     assert operands.pair is not None
     a, b = operands.pair
-    if operands.exact is None or operands.sizes is None:
-        operands.exact = a.astype(np.float64) + b
-        operands.sizes = np.abs(a), np.abs(b)
-    large, small = operands.sizes
+    exact, (large, small) = _sums(operands)
     absorbs = (
         operands.absorbs[0] and judge.may_absorb(small, large, format),
         operands.absorbs[1] and judge.may_absorb(large, small, format),
     )
-    cancels = judge.may_cancel(operands.exact, large + small, format)
+    cancels = judge.may_cancel(exact, large + small, format)
     if not (cancels or any(absorbs)):
         return []
     low_a, low_b = judge.rounded(a, format), judge.rounded(b, format)
@@ -191,8 +205,18 @@ def _pair_losses(operands: Operands, format: Format) -> list[Loss | None]:
         if absorbs[0] and not any(found):
             found.append(judge.absorption(low_b, low_a, total, format))
     if cancels:
-        found.append(judge.cancellation(operands.exact, low_a.astype(np.float64) + low_b, format))
+        found.append(judge.cancellation(exact, low_a.astype(np.float64) + low_b, format))
     return found
+
+
+def _sums(operands: Operands) -> tuple[Array, tuple[Array, Array]]:
+    """The results of a pair in float64, and the magnitudes of both sides."""
+    assert operands.pair is not None
+    if operands.exact is None or operands.sizes is None:
+        a, b = operands.pair
+        operands.exact = a.astype(np.float64) + b
+        operands.sizes = np.abs(a), np.abs(b)
+    return operands.exact, operands.sizes
 
 
 def _layer_norm(rows: Array) -> Array:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +23,7 @@ from stable_ops.audit import judge
 from stable_ops.audit.constants import MAKERS, Constants
 from stable_ops.audit.fixes import fix_of
 from stable_ops.audit.judge import Loss
-from stable_ops.audit.operands import Operands, inputs_overflow, operands_of, row_losses
+from stable_ops.audit.operands import Operands, inputs_overflow, may_lose, operands_of, row_losses
 from stable_ops.audit.report import AuditReport, Hazard
 from stable_ops.audit.sample import (
     Sampler,
@@ -28,6 +31,7 @@ from stable_ops.audit.sample import (
     nonzero_magnitudes,
     smallest_magnitude,
 )
+from stable_ops.audit.screen import Screen
 from stable_ops.fp.formats import BF16, FP8_E4M3FN, FP8_E5M2, FP16, Format
 
 # They move or select values: what they lose was lost before.
@@ -98,12 +102,18 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, formats: Sequence[Format], *, same_accumulator: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.formats, self.same_accumulator = formats, same_accumulator
+        self.screen = Screen(formats)
         self.sampler, self.path, self.whole = Sampler(), [""], 0
         self.operations = 0
         self.constants = Constants()
         # By overload: its name, and whether it answers a view or only moves values.
         self.kinds: dict[Any, tuple[str, bool, bool]] = {}
         self.found: dict[tuple[str, ...], Hazard] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # True, the default, wraps each call, and its first one imports torch's compiler, which takes seconds.
+        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -153,7 +163,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if infinite:
             largest = math.inf
         sample = self.sampler.take(values)
-        smallest = smallest_magnitude(sample)
+        magnitudes = np.abs(sample)
+        if not self.screen.values(largest, magnitudes) and not may_lose(
+            operands, self.screen, same_accumulator=self.same_accumulator
+        ):
+            return
+        smallest = smallest_magnitude(magnitudes)
 
         def losses(format: Format, *, made_here: bool) -> list[Loss]:
             found: list[Loss | None] = []
@@ -306,12 +321,17 @@ def record(
                         )
                     recorder.store("parameter", name, parameter)
                 _watch(function, recorder, stack)
+            if "torch._dynamo" in sys.modules:
+                # A compiled function is judged by its own operations, and nobody compiles the recorder.
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
             stack.enter_context(recorder)
             stack.enter_context(_WholeFunctions(recorder))
             try:
+                began = time.perf_counter()
                 function(*inputs)
             except Exception as error:
                 frame = traceback.extract_tb(error.__traceback__)[-1]
                 message = f"{type(error).__name__}: {error}".splitlines()[0]
                 raise BadInput(f"the module fails on its inputs, line {frame.lineno}: {message}") from error
-    return recorder.report()
+            run_s = time.perf_counter() - began
+    return replace(recorder.report(), run_s=run_s)

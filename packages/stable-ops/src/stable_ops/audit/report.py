@@ -49,11 +49,15 @@ class Hazard:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """The hazards of one run, worst first, and how much was looked at."""
+    """The hazards of one run, worst first, and how much was looked at.
+
+    `run_s` is the wall time of the audited run, None where nothing was run.
+    """
 
     hazards: tuple[Hazard, ...]
     formats: tuple[str, ...]
     operations: int
+    run_s: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, as `stable-ops audit --json` prints them."""
@@ -61,4 +65,5 @@ class AuditReport:
             "hazards": [asdict(h) for h in self.hazards],
             "formats": list(self.formats),
             "operations": self.operations,
+            "run_s": self.run_s,
         }

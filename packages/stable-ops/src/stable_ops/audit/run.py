@@ -52,10 +52,10 @@ def audit(
     constants alone (positions, masks, tables of sines) is left out, since models keep it in float32. Matrix
     products are judged by their result. Constants added (an epsilon) count as intended.
 
-    Cost: one run, one pass for the maximum of each result and each parameter, and a fixed time an operation.
-    That is at most three times a plain forward from some size on (benchmarks/audit.py measures it); below it,
-    the fixed time decides. The first audit of a process also loads parts of torch that a plain forward does
-    not: time the second.
+    Cost: one run, one pass for the maximum of each result and each parameter, and a fixed time an
+    operation. That is at most three times a plain forward from about 2 ms on; below it the fixed time
+    decides, of which torch's calls for each operation alone can be more than two forwards (both in
+    benchmarks/audit.py). A compiled module is run uncompiled.
 
     Raises
     ------

@@ -94,9 +94,8 @@ def magnitude_range(x: torch.Tensor) -> tuple[float, bool]:
     return float(kept.max()) if kept.numel() else 0.0, infinite
 
 
-def smallest_magnitude(values: Array) -> float:
-    """Smallest magnitude of float32 values that is not zero, infinite if all are."""
-    magnitudes = np.abs(values)
+def smallest_magnitude(magnitudes: Array) -> float:
+    """Smallest of float32 magnitudes that is not zero, infinite if all are."""
     smallest = float(magnitudes.min())
     if smallest == 0.0:
         smallest = float(magnitudes.min(where=magnitudes > 0, initial=math.inf))

@@ -1,4 +1,4 @@
-"""The compiled rows over arrays and tensors: blocks that stay in cache, one a core at a time."""
+"""The compiled loops over arrays and tensors, a block a core at a time."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from stable_ops.ops import tensors
 # As `stable_ops.compiled.formats` numbers them.
 _KINDS = {"float32": 0, "bfloat16": 1, "float16": 2}
 _FORMATS = (FP32, BF16, FP16)
+# A call of compiled loops; what has to stay in cache is one row.
+_ELEMENTS = 2 * BLOCK_ELEMENTS
 
 
 def fits(x: Any, axis: int) -> bool:
@@ -55,11 +57,11 @@ def map_elements(name: str, *operands: Any) -> Any:
     compute, found = kernel(name), _codes(out)
 
     def one(start: int) -> None:
-        stop = start + BLOCK_ELEMENTS
+        stop = start + _ELEMENTS
         compute(*(x[start:stop] for x in given), found[start:stop], kind)
 
     threads = sys.modules["torch"].get_num_threads() if tensor else None
-    share(lambda: one, range(0, out.shape[0], BLOCK_ELEMENTS), elements=out.shape[0], threads=threads)
+    share(lambda: one, range(0, out.shape[0], _ELEMENTS), elements=out.shape[0], threads=threads)
     return out.reshape(first.shape)
 
 
@@ -77,7 +79,7 @@ def map_rows(name: str, plain: RowFunction, x: Any, axis: int, *more: Any, reduc
     out = _empty((count,) if reduces else (count, length), x)
     read, found = _reader(_codes(rows)), _codes(out)
     compute = kernel(name)
-    step = max(1, BLOCK_ELEMENTS // length)
+    step = max(1, _ELEMENTS // length)
 
     def worker() -> Callable[[int], None]:
         spare = Workspace()
