@@ -10,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stable_ops import accelerate
 from stable_ops.arrays import is_tensor
 from stable_ops.testing.library import library
 from stable_ops.testing.oracles import ours
 
 EXAMPLES = Counter()
+# Of numpy arrays, which know a negative step.
+ARRAYS = ("numpy", "compiled")
 
 
 class Backend:
@@ -46,11 +49,19 @@ class Backend:
             return self.given.give(x, "contiguous" if x.ndim < 2 else layout)
         if layout == "repeated":
             row = self.given.give(x[:1])
-            return np.broadcast_to(row, x.shape) if self.name == "numpy" else row.expand(*x.shape)
+            return np.broadcast_to(row, x.shape) if self.name in ARRAYS else row.expand(*x.shape)
         reversed_ = np.ascontiguousarray(x[:, ::-1])
-        if self.name == "numpy":
+        if self.name in ARRAYS:
             return reversed_[:, ::-1]
         return self.given.give(reversed_).flip(-1)  # torch knows no negative step, and copies
+
+
+class Compiled(Backend):
+    """The numpy forms in a program that has called `stable_ops.accelerate`."""
+
+    def takes_on(self, op, dtype):
+        """The exact gelu has no compiled form."""
+        return op != "gelu" and super().takes_on(op, dtype)
 
 
 class Interpreted(Backend):
@@ -78,6 +89,9 @@ class Interpreted(Backend):
 def make(name):
     if name == "numpy":
         return Backend(name, library("numpy"))
+    if name == "compiled":
+        pytest.importorskip("numba")
+        return Compiled(name, library("numpy"))
     torch = pytest.importorskip("torch")
     if name == "torch":
         return Backend(name, library("torch"))
@@ -95,6 +109,7 @@ INTERPRETED = pytest.mark.skipif(
 )
 PLACES = [
     "numpy",
+    "compiled",
     "torch",
     pytest.param("interpreter", marks=INTERPRETED),
     pytest.param("cuda", marks=pytest.mark.gpu),
@@ -103,7 +118,7 @@ PLACES = [
 
 @pytest.fixture(params=PLACES, scope="module")
 def backend(request):
-    """One after the other: numpy, torch on the CPU, the kernels interpreted, the kernels on a GPU."""
+    """One after the other: numpy, compiled loops, torch on the CPU, the kernels interpreted and on a GPU."""
     pytest.importorskip("ml_dtypes")
     pytest.importorskip("flint")
     with pytest.MonkeyPatch.context() as patch:
@@ -111,7 +126,10 @@ def backend(request):
             for module in ("softmax", "norms", "activations"):
                 where = sys.modules[f"stable_ops.ops.{module}"]  # a function hides the module of its name
                 patch.setattr(where, "has_kernels", make("interpreter").takes)
-        yield make(request.param)
+        made = make(request.param)
+        accelerate(request.param == "compiled")
+        yield made
+        accelerate(False)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -73,7 +73,7 @@ def _time_of(run_s: float | None) -> list[str]:
     if run_s is None:
         return []
     return [
-        f"The audited run took {1e3 * run_s:.1f} ms. A fixed time for each operation makes it more than three "
+        f"The audited run took {1e3 * run_s:.1f} ms. A fixed time an operation makes it more than three "
         "times a plain run where that takes less than about 2 ms."
     ]
 
