@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svd_compress.allocation import stored
-from svd_compress.pivoting import pivot, rest
+from svd_compress.pivoting import Pivoted, pivot, rest, unpivot
 
 
 @settings(deadline=None)
@@ -22,6 +22,10 @@ def test_the_product_is_kept_with_fewer_numbers(seed, m, n, data):
     W = left @ right
     torch.testing.assert_close(compact.dense(), W, atol=1e-9 * float(W.abs().max()), rtol=0)
     assert compact.left.numel() + compact.right.numel() == stored((m, n), r, "pivoted")
+    first, second = unpivot(compact)
+    torch.testing.assert_close(first @ second, W, atol=1e-9 * float(W.abs().max()), rtol=0)
+    largest = float(first.norm(dim=0).max())
+    torch.testing.assert_close(first.norm(dim=0), second.norm(dim=1), atol=1e-3 * largest, rtol=0)
     # The pivots' rows are the rows of the product themselves.
     torch.testing.assert_close(compact.right, W[compact.pivots], atol=1e-9 * float(W.abs().max()), rtol=0)
 
@@ -34,6 +38,12 @@ def test_entries_stay_small_enough_for_16_bits(r):
     assert compact.left.abs().max() < 100
     product = left.double() @ torch.randn(r, 64, generator=torch.Generator().manual_seed(0)).double()
     assert torch.isfinite(product).all()
+
+
+def test_two_factors_of_zeros_are_finite():
+    first, second = unpivot(Pivoted(torch.ones(3, 2), torch.zeros(2, 4), torch.tensor([0, 3])))
+    assert torch.isfinite(first).all()
+    assert not (first @ second).any()
 
 
 def test_all_rows_may_be_pivots():

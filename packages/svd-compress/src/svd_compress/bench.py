@@ -121,13 +121,15 @@ class Bench:
 
     def stored(self, name: str, factors: Factoring, rank: int) -> Factors:
         """A factoring cut at a rank, in the layout and dtype in which it is stored."""
+        return self._kept(name, *balanced(factors, rank), layout=self.layout)
+
+    def _kept(self, name: str, left: torch.Tensor, right: torch.Tensor, *, layout: Layout) -> Factors:
         import torch
 
         from svd_compress.pivoting import pivot
 
         dtype = stored_dtype(self.checkpoint, f"{name}.weight")
-        left, right = balanced(factors, rank)
-        if self.layout == "two":
+        if layout == "two":
             return Factors(left.to(dtype), right.to(dtype))
         compact = pivot(left, right)
         return Factors(compact.left.to(dtype), compact.right.to(dtype), compact.pivots.to(torch.int32))
@@ -167,11 +169,14 @@ class Bench:
         steps: int | None = None,
         learning_rate: float | None = None,
     ) -> dict[str, Factors]:
-        """The factors trained for a while on the calibration windows, with the dense model as teacher."""
+        """The factors trained for a while on the calibration windows, with the dense model as teacher.
+
+        Pivoted ones are trained as two full factors, see `pivoting.unpivot`.
+        """
         from svd_compress.healing import LEARNING_RATE, heal
 
         modules: dict[str, Any] = {
-            name: self._module(name, pair.copy()).float() for name, pair in factors.items()
+            name: self._module(name, pair.in_two()).float() for name, pair in factors.items()
         }
 
         def teach(ids: torch.Tensor) -> torch.Tensor:
@@ -199,10 +204,8 @@ class Bench:
         finally:
             self._restore(modules)
         return {
-            name: Factors(
-                modules[name].left.detach().to(pair.left.dtype),
-                modules[name].right.detach().to(pair.right.dtype),
-                pair.pivots,
+            name: self._kept(
+                name, modules[name].left.detach(), modules[name].right.detach(), layout=pair.form
             )
             for name, pair in factors.items()
         }

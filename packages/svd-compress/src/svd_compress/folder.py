@@ -61,9 +61,14 @@ class Factors:
         """How the two are to be put together."""
         return "two" if self.pivots is None else "pivoted"
 
-    def copy(self) -> Factors:
-        """The same numbers in memory of their own."""
-        return Factors(self.left.clone(), self.right.clone(), self.pivots)
+    def in_two(self) -> Factors:
+        """Two full factors of the same product, in memory of their own."""
+        from svd_compress.pivoting import Pivoted, unpivot
+
+        if self.pivots is None:
+            return Factors(self.left.clone(), self.right.clone())
+        left, right = unpivot(Pivoted(self.left, self.right, self.pivots.long()))
+        return Factors(left.float(), right.float())
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """By the endings of their names."""

@@ -16,6 +16,10 @@ from dataclasses import dataclass
 
 import torch
 
+from svd_compress.factoring import eigh
+
+EPS, TINY = torch.finfo(torch.float64).eps, torch.finfo(torch.float64).tiny
+
 
 @dataclass(frozen=True)
 class Pivoted:
@@ -39,6 +43,26 @@ def rest(pivots: torch.Tensor, m: int) -> torch.Tensor:
     mask = torch.ones(m, dtype=torch.bool, device=pivots.device)
     mask[pivots] = False
     return mask.nonzero()[:, 0]
+
+
+def unpivot(compact: Pivoted) -> tuple[torch.Tensor, torch.Tensor]:
+    r"""Two full factors (m, r) and (r, n) of the same product, of orthogonal columns and rows of one norm.
+
+    Training needs them: in the pivoted form a small step of `right` is multiplied by the rows of `left`, and
+    their norms are well above one. With full = QA and $(A\,right)(A\,right)^T = U \Sigma^2 U^T$ they are
+    $QU\Sigma^{1/2}$ and $\Sigma^{-1/2}U^TA\,right$; $\Sigma$ drops out of the product, however inexact. Cost
+    O((m + n) r^2), in float64.
+    """
+    r = len(compact.right)
+    full = compact.right.new_zeros(len(compact.left) + r, r, dtype=torch.float64)
+    full[compact.pivots] = torch.eye(r, dtype=torch.float64, device=full.device)
+    full[rest(compact.pivots, len(full))] = compact.left.double()
+    Q, A = torch.linalg.qr(full)
+    inner = A @ compact.right.double()
+    energies, U = eigh(inner @ inner.T)
+    # What is below is rounding; the least is for a matrix of zeros.
+    roots = energies.clamp(min=max(EPS * float(energies[-1]), TINY)) ** 0.25
+    return Q @ (U * roots), (U.T @ inner) / roots[:, None]
 
 
 def pivot(left: torch.Tensor, right: torch.Tensor) -> Pivoted:
