@@ -3,8 +3,6 @@
 import copy
 import importlib
 import importlib.util
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -18,16 +16,6 @@ from torch import nn  # noqa: E402
 MIXED = nn.Sequential(
     nn.LayerNorm(16), nn.Linear(16, 16), nn.SiLU(), nn.RMSNorm(16, eps=1e-6), nn.Softmax(-1)
 )
-
-
-def load_tiny():
-    """Beside this file; tests are no package, so it is loaded by its path."""
-    pytest.importorskip("transformers")
-    spec = importlib.util.spec_from_file_location("tiny", Path(__file__).with_name("tiny.py"))
-    module = sys.modules.setdefault("tiny", importlib.util.module_from_spec(spec))
-    if not hasattr(module, "build"):
-        spec.loader.exec_module(module)
-    return module
 
 
 FAMILIES = ("Llama", "Mistral", "Qwen2", "Qwen3", "Olmo2", "OPT", "GPT2", "Gemma", "Gemma2", "Gemma3")
@@ -46,6 +34,12 @@ EXPECTED = {
 }
 
 
+def transformers_attention():
+    from transformers import AttentionInterface
+
+    return AttentionInterface()
+
+
 def operators_of(family):
     """Before 5.0 the eager attention of GPT-2 masked by itself, which none of ours does."""
     old = family == "GPT2" and int(importlib.import_module("transformers").__version__.split(".")[0]) < 5
@@ -61,9 +55,8 @@ def counted(report):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
-def test_families_of_transformers(family):
+def test_families_of_transformers(tiny, family):
     """Other float32 bits, close to the model's own; the same names; and the same bits after undo."""
-    tiny = load_tiny()
     model, x = tiny.build(family), tiny.tokens()
     mask = torch.ones_like(x)
     mask[0, :5] = 0
@@ -80,8 +73,7 @@ def test_families_of_transformers(family):
 
 @pytest.mark.parametrize("family", ["Llama", "OPT", "Gemma2"])
 @torch.no_grad()
-def test_rows_have_the_same_bits_alone_as_in_a_batch(family):
-    tiny = load_tiny()
+def test_rows_have_the_same_bits_alone_as_in_a_batch(tiny, family):
     model = tiny.build(family, dtype=torch.bfloat16)
     seen = {}
 
@@ -102,9 +94,8 @@ def test_rows_have_the_same_bits_alone_as_in_a_batch(family):
 @pytest.mark.parametrize("family", ["Llama", "OPT", "Gemma2", "GPT2"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @torch.no_grad()
-def test_attention_is_that_of_transformers_with_our_softmax(family, dtype):
+def test_attention_is_that_of_transformers_with_our_softmax(tiny, family, dtype):
     """Eager attention with the softmax exchanged under it gives the same bits."""
-    tiny = load_tiny()
     if "softmax" not in operators_of(family):
         pytest.skip("this version's attention is left as it is")
     model = tiny.build(family, dtype=dtype)
@@ -145,8 +136,7 @@ def test_modules_of_torch():
     ],
 )
 @torch.no_grad()
-def test_norms_of_transformers_in_their_form_and_with_their_eps(path, form):
-    load_tiny()
+def test_norms_of_transformers_in_their_form_and_with_their_eps(tiny, path, form):
     file, name = path.split(":")
     norm = getattr(importlib.import_module(f"transformers.models.{file}"), name)(64, eps=0.3).bfloat16()
     generator = torch.Generator().manual_seed(0)
@@ -161,8 +151,7 @@ def test_norms_of_transformers_in_their_form_and_with_their_eps(path, form):
 
 
 @torch.no_grad()
-def test_no_dropout_outside_of_training():
-    tiny = load_tiny()
+def test_no_dropout_outside_of_training(tiny):
     model = tiny.build("Llama")
     with patch(model):
         attend = transformers_attention()["stable_ops"]
@@ -173,132 +162,6 @@ def test_no_dropout_outside_of_training():
         assert torch.equal(once, again)
         dropped, _ = attend(module.train(), q, q[:, :2], q[:, :2], None, **options)
         assert not torch.equal(dropped, once)
-
-
-def transformers_attention():
-    from transformers import AttentionInterface
-
-    return AttentionInterface()
-
-
-class Renamed(nn.Module):
-    """Looks like a norm; takes the root before the mean."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight, self.variance_epsilon = nn.Parameter(torch.ones(8)), 1e-6
-
-    def forward(self, hidden_states):
-        return self.weight * hidden_states / hidden_states.abs().mean(-1, keepdim=True)
-
-
-class LlamaRMSNorm(Renamed):
-    """Has the name of a known norm, and not its code."""
-
-
-class WideNorm(nn.LayerNorm):
-    def forward(self, x):
-        return super().forward(x) * 2
-
-
-@pytest.mark.parametrize(
-    ("module", "reason"),
-    [
-        (Renamed(), "no norm, softmax or activation"),
-        (LlamaRMSNorm(), "none of the known ones"),
-        (WideNorm(8), "none of the known ones"),
-        (nn.LayerNorm((2, 8)), "more than one axis"),
-        (nn.RMSNorm(8), "eps"),
-        (nn.RMSNorm((2, 8), eps=1e-6), "more than one axis"),
-        (nn.Softmax(), "axis"),
-        (nn.LogSoftmax(), "axis"),
-        (nn.SiLU(inplace=True), "argument"),
-        (nn.ReLU(), "no norm, softmax or activation"),
-    ],
-)
-def test_what_is_not_known_is_left(module, reason):
-    model = nn.Sequential(module)
-    with patch(model) as patched:
-        assert "forward" not in vars(module)
-    assert patched.report.replaced == ()
-    assert [item.where for item in patched.report.left] == ["0"]
-    assert reason in patched.report.left[0].reason
-
-
-def test_names_alone_do_not_make_a_norm_of_transformers():
-    load_tiny()
-    with patch(nn.Sequential(LlamaRMSNorm())) as patched:
-        assert patched.report.replaced == ()
-
-
-def test_a_copy_of_the_code_counts_and_one_changed_operation_does_not():
-    load_tiny()
-    from transformers.models.llama.modeling_llama import LlamaRMSNorm as Theirs
-
-    from stable_ops.drop_in.code import same_code
-
-    source = """
-import torch
-def forward(self, hidden_states):
-    input_dtype = hidden_states.dtype
-    hidden_states = hidden_states.to(torch.float32)
-    variance = hidden_states.pow({power}).mean(-1, keepdim=True)
-    hidden_states = hidden_states * torch.{root}(variance + self.{eps})
-    return {result}
-"""
-    two = "self.weight * hidden_states.to(input_dtype)"
-    one = "(self.weight * hidden_states).to(input_dtype)"
-    same = {"power": 2, "root": "rsqrt", "eps": "variance_epsilon", "result": two}
-    for change in ({}, {"power": 3}, {"root": "sqrt"}, {"eps": "epsilon"}, {"result": one}):
-        namespace = {}
-        exec(source.format(**{**same, **change}), namespace)
-        assert same_code(namespace["forward"], Theirs.forward) == (not change), change
-    namespace = {}
-    exec(source.format(**same).replace("import torch", "import numpy as torch"), namespace)
-    assert not same_code(namespace["forward"], Theirs.forward)
-
-
-class Doubled(nn.Module):
-    """What a later version might make of LlamaRMSNorm."""
-
-    def __init__(self, size, eps=1e-6):
-        super().__init__()
-        self.weight, self.variance_epsilon = nn.Parameter(torch.ones(size)), eps
-
-    def forward(self, hidden_states):
-        mean_square = hidden_states.square().mean(-1, keepdim=True)
-        return 2 * self.weight * hidden_states * torch.rsqrt(mean_square + self.variance_epsilon)
-
-
-class LoudSiLU(nn.Module):
-    def forward(self, x):
-        return 1.001 * nn.functional.silu(x)
-
-
-def loud_attention(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
-    shares = torch.softmax(1.001 * query @ key.transpose(2, 3) * scaling, -1)
-    return (shares @ value).transpose(1, 2).contiguous(), shares
-
-
-def loud_mlp(self, x):
-    return self.down_proj(self.act_fn(1.001 * self.gate_proj(x)) * self.up_proj(x))
-
-
-def test_a_version_that_computes_something_else_is_left(monkeypatch):
-    """The known one itself has changed: copies share its code, and running it shows the difference."""
-    tiny = load_tiny()
-    from transformers import activations
-    from transformers.models.llama import modeling_llama
-
-    monkeypatch.setattr(modeling_llama, "LlamaRMSNorm", Doubled)
-    monkeypatch.setattr(activations, "GELUActivation", LoudSiLU)
-    with patch(nn.Sequential(Doubled(8), LoudSiLU())) as patched:
-        assert patched.report.replaced == ()
-    model = tiny.build("Llama")
-    monkeypatch.setattr(modeling_llama, "eager_attention_forward", loud_attention)
-    monkeypatch.setattr(modeling_llama.LlamaMLP, "forward", loud_mlp)
-    with patch(model) as patched:
-        assert {item.op for item in patched.report.replaced} == {"silu"}
 
 
 @pytest.mark.parametrize("keyword", ["norms", "activations", "softmax"])
@@ -326,8 +189,7 @@ def test_a_gradient_is_refused_or_falls_back():
             frozen(x.clone().requires_grad_())
 
 
-def test_a_whole_model_falls_back_for_training():
-    tiny = load_tiny()
+def test_a_whole_model_falls_back_for_training(tiny):
     model = tiny.build("Llama").train()
     x = tiny.tokens()
     expected = model(x, labels=x).loss
@@ -341,8 +203,7 @@ def test_a_whole_model_falls_back_for_training():
 
 
 @torch.no_grad()
-def test_other_dtypes_are_refused_or_fall_back():
-    tiny = load_tiny()
+def test_other_dtypes_are_refused_or_fall_back(tiny):
     model = tiny.build("Llama", dtype=torch.bfloat16)
     model.model.norm.float()
     model.lm_head.float()
@@ -359,8 +220,7 @@ def test_other_dtypes_are_refused_or_fall_back():
 
 
 @torch.no_grad()
-def test_other_attention_functions_are_left_unless_asked_for():
-    tiny = load_tiny()
+def test_other_attention_functions_are_left_unless_asked_for(tiny):
     model, x = tiny.build("Llama", attention="sdpa"), tiny.tokens()
     before = model(x).logits
     with patch(model) as patched:
@@ -375,8 +235,7 @@ def test_other_attention_functions_are_left_unless_asked_for():
 
 
 @torch.no_grad()
-def test_a_second_patch_leaves_what_the_first_did():
-    tiny = load_tiny()
+def test_a_second_patch_leaves_what_the_first_did(tiny):
     model, x = tiny.build("Gemma"), tiny.tokens()
     before = model(x).logits
     with patch(model):
@@ -400,8 +259,7 @@ def test_a_copy_of_a_patched_model_uses_its_own_parameters():
 
 
 @torch.no_grad()
-def test_generation_and_hooks_still_work():
-    tiny = load_tiny()
+def test_generation_and_hooks_still_work(tiny):
     model, x = tiny.build("Qwen3"), tiny.tokens(1, 5)
     calls = []
     handle = model.model.norm.register_forward_hook(lambda *_: calls.append(1))
