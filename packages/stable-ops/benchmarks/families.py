@@ -1,4 +1,4 @@
-"""Measured error of norms, factorisations, eigenvalues, sums, sampling and optimizers.
+"""Measured error of softmax in blocks, linear algebra, sums, formats, sampling and optimizers.
 
 Each line has a quantity, what ours gave, the a-priori bound where there is one, and the usual way beside it.
 """
@@ -7,244 +7,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from fractions import Fraction
 from typing import Any
 
+import linear_algebra as la
 import numpy as np
 import pitfalls
 import torch
+from measured import Measured, U
 
 import stable_ops
 from stable_ops import fp
 from stable_ops.testing import error_ulp
 
-U = 2.0**-53
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One quantity.
-
-    Attributes
-    ----------
-    family, function, inputs, quantity : str
-        What was measured, of what, on what.
-    ours : float
-    bound : float or None
-        The a-priori bound on it; None where theory gives none.
-    usual : str
-        The way it is compared with.
-    usual_value : float or None
-    """
-
-    family: str
-    function: str
-    inputs: str
-    quantity: str
-    ours: float
-    bound: float | None
-    usual: str = ""
-    usual_value: float | None = None
-
-    @property
-    def of_bound(self) -> float | None:
-        return None if not self.bound else self.ours / self.bound
-
 
 def measure() -> list[dict[str, Any]]:
     """Every line, in the order of the page."""
     sources = (
-        attention, online, vector_norms, matrix_norms, certified_norms, factorisations, least_squares,
-        eigenvalues, drifts, sums, formats, samples, optimizers,
+        attention, online, la.vector_norms, la.matrix_norms, la.certified_norms, la.factorisations,
+        la.least_squares, la.eigenvalues, la.drifts, sums, dots, formats, blocks, samples, optimizers,
     )  # fmt: skip
     return [{**asdict(line), "of_bound": line.of_bound} for source in sources for line in source()]
-
-
-def vector_norms() -> Iterator[Measured]:
-    rng = np.random.default_rng(0)
-    drawn = {
-        "normal, n = 65,536": rng.standard_normal((4, 65_536)),
-        "2^-60 to 2^60": np.ldexp(rng.standard_normal((64, 1024)), rng.integers(-60, 61, (64, 1024))),
-        "1e20, 1": np.array([[1e20, 1.0]]),
-        "1e-30, 1e-30": np.array([[1e-30, 1e-30]]),
-    }
-    for inputs, values in drawn.items():
-        x = values.astype(np.float32)
-        for p in (1.0, 2.0, 3.0, math.inf):
-            wide = np.abs(x).astype(np.longdouble)
-            exact = wide.max(-1) if p == math.inf else (wide**p).sum(-1) ** (1 / np.longdouble(p))
-            with np.errstate(all="ignore"):
-                theirs = np.linalg.norm(x, ord=p, axis=-1)
-            yield Measured(
-                "linear-algebra", f"vector_norm, p = {p:g}", f"float32, {inputs}", "ulp",
-                float(error_ulp(stable_ops.vector_norm(x, p), exact).max()),
-                0.5 + (0 if p == math.inf else (p + 4 + math.log2(x.shape[-1])) * 2.0**-29),
-                "numpy.linalg.norm", float(error_ulp(theirs, exact).max()),
-            )  # fmt: skip
-
-
-def matrix_norms() -> Iterator[Measured]:
-    rng = np.random.default_rng(1)
-    Q, _ = np.linalg.qr(rng.standard_normal((40, 40)))
-    drawn = {
-        "normal 60 x 40": rng.standard_normal((60, 40)),
-        "orthogonal 40 x 40, all singular values equal": Q,
-        "rank 1": np.outer(rng.standard_normal(50), rng.standard_normal(30)),
-    }
-    for inputs, A in drawn.items():
-        for kind, exact, bound in (
-            ("fro", math.sqrt(float(np.square(A.astype(np.longdouble)).sum())), (6 + math.log2(A.size)) * U),
-            # The residual bounds the error of the square of the norm.
-            ("op", float(np.linalg.svd(A, compute_uv=False)[0]), 1e-9 / 2),
-        ):
-            found = float(stable_ops.matrix_norm(A, kind))
-            yield Measured(
-                "linear-algebra",
-                f"matrix_norm, {kind}",
-                inputs,
-                "relative error",
-                abs(found - exact) / exact,
-                bound,
-            )
-
-
-def certified_norms() -> Iterator[Measured]:
-    """The distance from LAPACK's value, and the width of the interval that is proven to hold the norm."""
-    A = np.random.default_rng(10).standard_normal((60, 40))
-    found = stable_ops.operator_norm(A)
-    exact = float(np.linalg.svd(A, compute_uv=False)[0])
-    assert found.lower <= exact <= found.upper
-    yield Measured(
-        "linear-algebra", "operator_norm", "normal 60 x 40", "absolute error", abs(found.value - exact),
-        found.upper - found.lower,
-    )  # fmt: skip
-
-
-def drifts() -> Iterator[Measured]:
-    """The true change, by factorising A + E, against the prediction and its own remainder."""
-    rng = np.random.default_rng(11)
-    A, E = rng.standard_normal((30, 20)), 1e-4 * rng.standard_normal((30, 20))
-    drift = stable_ops.singular_value_drift(A, E)
-    off = np.abs(np.linalg.svd(A + E, compute_uv=False) - drift.values - drift.change)
-    worst = int(np.argmax(off / drift.remainder))
-    yield Measured(
-        "linear-algebra", "singular_value_drift", "30 x 20, change of 1e-4", "error of the predicted change",
-        float(off[worst]), float(drift.remainder[worst]), "no prediction", float(np.abs(drift.change).max()),
-    )  # fmt: skip
-    B = np.diag(np.arange(1.0, 13.0)) + 0.1 * rng.standard_normal((12, 12))
-    change = 1e-5 * rng.standard_normal((12, 12))
-    drift = stable_ops.eigenvalue_drift(B, change)
-    moved = np.linalg.eigvals(B + change)
-    off = np.array([np.abs(moved - value).min() for value in drift.values + drift.change])
-    # The second-order term is the size of what is left out, not a bound.
-    yield Measured(
-        "linear-algebra", "eigenvalue_drift", "12 x 12, change of 1e-5", "error of the predicted change",
-        float(off.max()), None, "no prediction", float(np.abs(drift.change).max()),
-    )  # fmt: skip
-
-
-def factorisations() -> Iterator[Measured]:
-    A = pitfalls.conditioned(1e6)
-    eps = float(np.finfo(np.float32).eps)
-    size = max(A.shape) * eps
-    for name, factorise in (
-        ("gram_schmidt, classical", lambda A: stable_ops.gram_schmidt(A, variant="classical")),
-        ("gram_schmidt, modified", lambda A: stable_ops.gram_schmidt(A)),
-        ("householder_qr", stable_ops.householder_qr),
-    ):
-        Q, R = (M.astype(np.float64) for M in factorise(A))
-        lapack, _ = np.linalg.qr(A)
-        lost = pitfalls.orthogonality(Q.astype(np.float32))
-        bounds = {
-            "gram_schmidt, classical": None,
-            "gram_schmidt, modified": 1e6 * size,
-            "householder_qr": 30 * size,
-        }
-        yield Measured(
-            "linear-algebra", name, "float32, 200 x 100, condition 1e6", "norm of I - Q'Q", lost,
-            bounds[name], "LAPACK", pitfalls.orthogonality(lapack),
-        )  # fmt: skip
-        backward = np.linalg.norm(A - Q @ R, 1) / (size * np.linalg.norm(A.astype(np.float64), 1))
-        yield Measured(
-            "linear-algebra", name, "float32, 200 x 100, condition 1e6", "backward error, LAPACK's ratio",
-            float(backward), 30.0,
-        )  # fmt: skip
-
-
-def least_squares() -> Iterator[Measured]:
-    rng = np.random.default_rng(2)
-    deficient = (rng.standard_normal((60, 5)) @ rng.standard_normal((5, 20))).astype(np.float32)
-    drawn = {
-        "200 x 100, condition 1e6": pitfalls.conditioned(1e6),
-        "60 x 20, rank 5": deficient,
-        "20 x 60": rng.standard_normal((20, 60)).astype(np.float32),
-        "columns graded to 1e-12": (rng.standard_normal((50, 20)) * np.geomspace(1, 1e-12, 20)).astype(
-            np.float32
-        ),
-    }
-    for inputs, A in drawn.items():
-        b = rng.standard_normal(len(A)).astype(np.float32)
-        wide = A.astype(np.float64)
-
-        def ratio(x: Any, wide: Any = wide, b: Any = b) -> float:
-            """LAPACK's dqrt17: the residual's part along A, zero for the true solution."""
-            r = b - wide @ x.astype(np.float64)
-            scale = np.linalg.norm(wide, 1) * np.linalg.norm(b) * max(wide.shape) * np.finfo(np.float32).eps
-            return float(np.linalg.norm(wide.T @ r, np.inf) / scale)
-
-        usual = np.linalg.pinv(A.T @ A) @ (A.T @ b)
-        yield Measured(
-            "linear-algebra", "lstsq_qr", f"float32, {inputs}", "normal residual, LAPACK's ratio",
-            ratio(stable_ops.lstsq_qr(A, b)), 30.0, "pinv of the normal equations", ratio(usual),
-        )  # fmt: skip
-
-
-def eigenvalues() -> Iterator[Measured]:
-    rng = np.random.default_rng(3)
-    A = rng.standard_normal((50, 50))
-    A = A + A.T
-    exact = np.linalg.eigvalsh(A)
-    largest = exact[np.argmax(np.abs(exact))]
-    nearest = exact[np.argmin(np.abs(exact - 1.0))]
-    for name, result, truth in (
-        ("power_iteration", stable_ops.power_iteration(A), largest),
-        ("inverse_iteration", stable_ops.inverse_iteration(A, shift=1.0), nearest),
-    ):
-        rounding = 10 * U * float(np.linalg.norm(A))
-        yield Measured(
-            "linear-algebra", name, "symmetric 50 x 50", "absolute error",
-            abs(complex(result.value).real - truth), result.residual + rounding,
-        )  # fmt: skip
-    result = stable_ops.rayleigh_iteration(A)
-    closest = exact[np.argmin(np.abs(exact - complex(result.value).real))]
-    yield Measured(
-        "linear-algebra", "rayleigh_iteration", "symmetric 50 x 50", "absolute error",
-        abs(complex(result.value).real - closest), result.residual + 10 * U * float(np.linalg.norm(A)),
-    )  # fmt: skip
-    yield condition_of_grcar()
-
-
-def condition_of_grcar() -> Measured:
-    """Conditions of the Grcar matrix, 20 x 20, against the definition in 60 digits."""
-    import mpmath
-
-    n = 20
-    A = np.eye(n) - np.eye(n, k=-1) + sum(np.eye(n, k=k) for k in (1, 2, 3))
-    found = stable_ops.eigenvalue_condition(A)
-    with mpmath.workdps(60):
-        values, left, right = mpmath.eig(mpmath.matrix(A.tolist()), left=True, right=True)
-        worst = 0.0
-        for i, value in enumerate(values):
-            x, y = right[:, i], left[i, :]
-            inner = abs(sum(y[j] * x[j] for j in range(n)))
-            exact = mpmath.norm(x) * mpmath.norm(y.T) / inner
-            j = int(np.argmin(np.abs(found.values - complex(value))))
-            worst = max(worst, abs(float((found.conditions[j] - exact) / exact)))
-    return Measured(
-        "linear-algebra", "eigenvalue_condition", "Grcar 20 x 20", "relative error", worst,
-        float(found.conditions.max()) * n * 10 * U,
-    )  # fmt: skip
 
 
 def sums() -> Iterator[Measured]:
@@ -274,6 +58,21 @@ def sums() -> Iterator[Measured]:
         )  # fmt: skip
 
 
+def dots() -> Iterator[Measured]:
+    """Products enter the running sum exactly; each sum is rounded once, and the result to fp16."""
+    rng = np.random.default_rng(13)
+    a, b = (fp.round_to(rng.standard_normal(4096), "fp16") for _ in range(2))
+    exact = float(sum(Fraction(float(x)) * Fraction(float(y)) for x, y in zip(a, b, strict=True)))
+    size = float(np.abs(a * b).sum())
+    for accumulator, unit in (("fp16", 2.0**-11), ("fp32", 2.0**-24)):
+        found = fp.accumulate_dot(a, b, format="fp16", accumulator=accumulator)
+        bound = 4096 * unit * size + 2.0**-11 * abs(exact)
+        yield Measured(
+            "formats", f"accumulate_dot, {accumulator} inside", "4096 normal products, fp16",
+            "absolute error", abs(found.sum - exact), bound,
+        )  # fmt: skip
+
+
 def _rms(values: list[float]) -> float:
     return math.sqrt(sum(v * v for v in values) / len(values))
 
@@ -291,6 +90,23 @@ def formats() -> Iterator[Measured]:
         yield Measured(
             "formats", f"round_to, {name}", "200,000 float32 numbers", "other than ml_dtypes", other, None
         )
+
+
+def blocks() -> Iterator[Measured]:
+    """Beside the largest of its block a number is off by what saturates, or by half a step there."""
+    x = np.random.default_rng(14).standard_normal((64, 1024)).astype(np.float32)
+    for name in ("mxfp8_e4m3", "mxfp6_e2m3", "mxfp4_e2m1", "nvfp4"):
+        known = fp.get_block_format(name)
+        largest = np.abs(x).reshape(64, -1, known.block).max(-1).repeat(known.block, axis=-1)
+        error = np.abs(np.asarray(fp.round_to_blocks(x, name).values) - x) / largest
+        half = known.element.eps / 2
+        saturated = 1 - known.element.max / 2.0 ** math.ceil(math.log2(known.element.max))
+        # The scale of NVFP4 is rounded too, and a block's largest number may fall on either side of 6.
+        bound = None if name == "nvfp4" else max(saturated, half / (1 + half))
+        yield Measured(
+            "formats", f"round_to_blocks, {name}", "65,536 normal float32 numbers",
+            "error over the largest of the block", float(error.max()), bound,
+        )  # fmt: skip
 
 
 def attention() -> Iterator[Measured]:
