@@ -223,7 +223,7 @@ def test_the_result_is_the_same_again(tiny, texts):
         ({"keep": 0.5, "multiple": 0}, "--multiple"),
         ({"keep": 0.5, "min_saving": 1.0}, "--min-saving"),
         ({"keep": 0.001}, "smallest allowed ranks"),
-        ({"max_bytes": 1000}, "smallest allowed ranks"),
+        ({"max_bytes": 1000}, "smallest allowed ranks the weights take"),
         ({"speed_up": 1.2}, "--faster-at"),
         ({"speed_up": 0.5, "faster_at": 1}, "--speed-up"),
         ({"keep": 0.5, "heal_minutes": -1.0}, "--heal"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mfi_command import BadInput
 from svd_compress import compress, latency_table
 from svd_compress.allocation import Option, options
 from svd_compress.latency import LatencyRow, candidate_ranks, device_name
@@ -69,6 +70,9 @@ def test_a_kept_table_decides_unless_told_otherwise(tiny, texts, verdict):
     assert emitted == ({(80, 48)} if found.feasible else set())
     assert found.feasible or "measured to be faster" in found.reason
     assert compress(tiny, **arguments, faster_at=0).feasible
+    if found.feasible:
+        with pytest.raises(BadInput, match=r"fastest ranks give 1\.\d+: ask"):
+            compress(tiny, **{**arguments, "keep": None}, speed_up=40.0)
 
 
 def test_the_table_of_the_h200_leaves_dense_what_is_slower_there():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 from mfi_command import BadInput
-from svd_compress.allocation import Plan, check_reach
+from svd_compress.allocation import Option, Plan, check_reach
 from svd_compress.answers import Proof
 from svd_compress.bench import Bench
 from svd_compress.evaluation import Losses, Rise, paired_rise
@@ -81,13 +81,31 @@ def _plan(bench: Bench, goal: Goal, rows: Sequence[LatencyRow]) -> Plan:
         bounds = Bounds(parameters=goal.keep * bench.plans[0].parameters)
     elif goal.max_bytes is not None:
         dense = {name: _dense_bytes(bench, name, sizes[name]) for name in bench.options}
-        bounds = Bounds(stored_bytes=goal.max_bytes - dense_bytes(bench.checkpoint) + sum(dense.values()))
+        others = dense_bytes(bench.checkpoint) - sum(dense.values())
+        smallest = others + _least(bench, lambda name, o: o.stored_bytes(sizes[name], bench.layout))
+        if goal.max_bytes < smallest:
+            raise BadInput(
+                f"--max-bytes is {goal.max_bytes}, and with the smallest allowed ranks the weights take "
+                f"{smallest:.0f}: ask for that or more"
+            )
+        bounds = Bounds(stored_bytes=goal.max_bytes - others)
     else:
         assert goal.speed_up is not None
         dense_s = {row.shape: row.dense_s for row in rows}
         whole = sum(dense_s[bench.prepared[name].shape] for name in bench.options)
+        fastest = whole / _least(bench, lambda _, option: option.latency_s or 0.0)
+        if goal.speed_up > fastest:
+            raise BadInput(
+                f"--speed-up is {goal.speed_up:g}, and the fastest ranks give "
+                f"{math.floor(1e3 * fastest) / 1e3:g}: ask for that or less"
+            )
         bounds = Bounds(latency_s=whole / goal.speed_up)
     return solve(bench.options, bounds, itemsizes=sizes, layout=bench.layout)
+
+
+def _least(bench: Bench, cost: Callable[[str, Option], float]) -> float:
+    """The least sum of a cost over the layers, each at the option that has the least."""
+    return sum(min(cost(name, option) for option in choices) for name, choices in bench.options.items())
 
 
 def _dense_bytes(bench: Bench, name: str, itemsize: int) -> int:
