@@ -20,19 +20,31 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import float64_oracle as oracle
 import numpy as np
 import torch
+from judgement import (
+    CODES,
+    DEVICE,
+    ROW_OPS,
+    Tally,
+    every_number,
+    generator,
+    judge,
+    note,
+    off_ties,
+    settle_near,
+)
+from pairs import check_pairs
 
 import stable_ops
 from stable_ops.ops.triton.tiers import LIMIT_ULP, tier
-from stable_ops.testing.exact import nearest_pair, settle
+from stable_ops.testing.exact import settle
 
-CODES = 2**16
 # Small enough that several parts share one GPU.
 ROW_ELEMENTS = 2**24
 OUTPUTS = 2**30
@@ -49,7 +61,6 @@ FORMS: dict[str, Callable[..., Any]] = {
     "rms_norm_gemma": functools.partial(stable_ops.rms_norm, form="gemma"),
     "gelu_tanh": functools.partial(stable_ops.gelu, approximate="tanh"),
 }
-ROW_OPS = (*oracle.ROWS, "rms_norm_hf")
 
 
 def ours(op: str) -> Callable[..., Any]:
@@ -59,38 +70,6 @@ def ours(op: str) -> Callable[..., Any]:
 def base(op: str) -> str:
     """The operator of a form: its tier is the same."""
     return {"rms_norm_hf": "rms_norm", "rms_norm_gemma": "rms_norm", "gelu_tanh": "gelu"}.get(op, op)
-
-
-@dataclass
-class Tally:
-    """What a part has counted so far.
-
-    near: within the oracle's bound of a tie. settled: of these, decided by longer arithmetic, with the last
-    `by_balls` of them by balls. undecided: near ones that nothing has settled.
-    """
-
-    part: str
-    op: str
-    dtype: str
-    tier: str
-    limit_ulp: float
-    chunks: int = 0
-    checked: int = 0
-    near: int = 0
-    settled: int = 0
-    by_balls: int = 0
-    undecided: int = 0
-    misrounded: int = 0
-    max_ulp: float = 0.0
-    seconds: float = 0.0
-    example: str = ""
-    where: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def passed(self) -> bool:
-        if self.tier == "T1" and self.dtype != "float32":
-            return self.checked > 0 and self.misrounded + self.undecided == 0
-        return self.checked > 0 and self.max_ulp <= self.limit_ulp
 
 
 @dataclass(frozen=True)
@@ -107,71 +86,6 @@ class Part:
         # Both roundings of the "hf" form count: against RN(w RN(x / rms)) it may differ by nothing.
         limit = 2.0 if self.dtype == "float32" else LIMIT_ULP[label]
         return Tally(name, self.op, self.dtype, label, limit)
-
-
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def generator(*seed: int) -> Any:
-    return torch.Generator(DEVICE).manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-
-
-def every_number(dtype: Any, start: int = 0, count: int = CODES) -> Any:
-    """The numbers of a 16-bit or 32-bit format in the order of their bits."""
-    size = torch.int16 if dtype.itemsize == 2 else torch.int32
-    return torch.arange(start, start + count, device=DEVICE).to(size).view(dtype)
-
-
-# ---- the judgement
-
-
-def judge(tally: Tally, y: Any, truth: oracle.Truth, arguments: tuple[Any, ...]) -> None:
-    """Count the outputs of one chunk; settle those near a tie."""
-    dtype = y.dtype
-    near = oracle.near_tie(truth, dtype)
-    wrong = oracle.differs(y, oracle.nearest(truth.value, dtype)) & ~near
-    note(tally, y, wrong, off_ties(oracle.ulp_error(y, truth, dtype), near), truth)
-    places = near.nonzero()
-    tally.near += len(places)
-    if len(places):
-        settle_near(tally, y, places, arguments)
-
-
-def off_ties(errors: Any, near: Any) -> Any:
-    """Beside a tie either neighbour is half an ulp off, be it an infinity; balls say which is right."""
-    return torch.where(near, errors.clamp(max=0.5), errors)
-
-
-def note(tally: Tally, y: Any, wrong: Any, errors: Any, truth: Any) -> None:
-    tally.checked += y.numel()
-    tally.misrounded += int(wrong.sum())
-    worst = float(errors.max())
-    if worst > tally.max_ulp:
-        tally.max_ulp = worst
-        i = int(errors.argmax())
-        tally.example = f"{float(y.flatten()[i])!r} where {float(truth.value.flatten()[i])!r} is expected"
-
-
-def settle_near(tally: Tally, y: Any, places: Any, arguments: tuple[Any, ...]) -> None:
-    """Ball arithmetic for the elements at `places`."""
-    if y.dtype == torch.float32 and len(places) > 64:
-        tally.undecided += len(places) - 64  # a sample: float32 promises 2 ulp, not the nearest number
-        places = places[:: -(-len(places) // 64)]
-    got = y[tuple(places.T)].double().cpu().numpy()
-    rows, which = torch.unique(places[:, 0], return_inverse=True) if y.ndim > 1 else (None, None)
-    if tally.op in ROW_OPS:
-        batch = arguments[0][rows if rows is not None else places[:, 0]]
-        where = places.clone()
-        where[:, 0] = which if which is not None else torch.arange(len(places), device=places.device)
-        given = (batch, *arguments[1:])
-    else:
-        where = torch.arange(len(places), device=places.device)[:, None]
-        given = tuple(a[tuple(places.T)] for a in arguments)
-    host = [a.double().cpu().numpy() for a in given]
-    expected = settle(tally.op, host, where.cpu().numpy(), tally.dtype)
-    tally.settled += len(places)
-    tally.by_balls += len(places)
-    tally.misrounded += int((got != expected).sum())
 
 
 # ---- rows
@@ -264,76 +178,6 @@ def check_codes(op: str, dtype: Any, i: int, tally: Tally, *, elements: int) -> 
 def check_float32(op: str, i: int, tally: Tally, *, elements: int) -> None:
     x = every_number(torch.float32, i * elements, elements)
     judge(tally, ours(op)(x), oracle.UNARY[op](x), (x,))
-
-
-# ---- pairs
-
-
-@functools.cache
-def gates(dtype: Any) -> tuple[Any, Any]:
-    """silu of every number in two float64 parts, from balls."""
-    x = every_number(dtype).double().cpu().numpy()
-    high, low = x.copy(), np.zeros_like(x)
-    high[np.isneginf(x)] = -0.0
-    plain = np.flatnonzero(np.isfinite(x) & (x != 0))
-    for i in plain:
-        high[i], low[i] = nearest_pair("silu", float(x[i]))
-    return torch.from_numpy(high).to(DEVICE), torch.from_numpy(low).to(DEVICE)
-
-
-def check_pairs(dtype: Any, i: int, tally: Tally, *, elements: int) -> None:
-    """`elements // 65536` gates with every `up`."""
-    rows = elements // CODES
-    numbers = every_number(dtype)
-    gate = numbers[i * rows : (i + 1) * rows, None].expand(rows, CODES).contiguous()
-    up = numbers.expand(rows, CODES).contiguous()
-    y = stable_ops.swiglu(gate, up)
-    high = gates(dtype)[0][i * rows : (i + 1) * rows, None]
-    z = high * up.double()
-    truth = oracle.Truth(z, oracle.NEAR * z.abs())
-    near = oracle.near_tie(truth, dtype)
-    wrong = oracle.differs(y, oracle.nearest(z, dtype)) & ~near
-    note(tally, y, wrong, off_ties(oracle.ulp_error(y, truth, dtype), near), truth)
-    places = near.nonzero()
-    tally.near += len(places)
-    if len(places):
-        settle_pairs(tally, y, places, i * rows)
-
-
-def settle_pairs(tally: Tally, y: Any, places: Any, first_gate: int) -> None:
-    """The product in two parts decides; balls decide what it cannot, and a sample of what it can."""
-    high, low = (part[places[:, 0] + first_gate] for part in gates(y.dtype))
-    numbers = every_number(y.dtype)
-    gate, up = numbers[places[:, 0] + first_gate], numbers[places[:, 1]]
-    got = y[tuple(places.T)]
-    expected, decided = nearest_product(high, low, up.double(), y.dtype)
-    tally.settled += int(decided.sum())
-    tally.misrounded += int((oracle.differs(got, expected) & decided).sum())
-    sample = torch.zeros_like(decided)
-    sample[:: max(1, len(places) // 16)] = True
-    for_balls = (~decided | sample).nonzero().flatten()
-    host = [a[for_balls].double().cpu().numpy() for a in (gate, up)]
-    exact = settle("swiglu", host, np.arange(len(for_balls))[:, None], tally.dtype)
-    tally.by_balls += len(for_balls)
-    tally.settled += int((~decided).sum())
-    tally.misrounded += int((got[for_balls].double().cpu().numpy() != exact).sum())
-
-
-def nearest_product(high: Any, low: Any, up: Any, dtype: Any) -> tuple[Any, Any]:
-    """(high + low) * up rounded to the format, and where that is certain; `up` has at most 11 bits."""
-    p = high * up
-    head = (high.view(torch.int64) & -(1 << 27)).view(torch.float64)
-    error = (head * up - p) + (high - head) * up  # exact
-    q = oracle.unit(p, dtype)
-    below = torch.floor(p.abs() / q)
-    sign = torch.where(p < 0, -1.0, 1.0)
-    first = sign * (p - sign * (below + 0.5) * q) + sign * error  # exact where p is near the tie
-    second = sign * low * up
-    total = first + second
-    decided = total.abs() > 2.0**-50 * (first.abs() + second.abs())
-    rounded = sign * (below + (total > 0)) * q
-    beyond = rounded.abs() > oracle.WIDTHS[dtype].largest
-    return torch.where(beyond, sign * float("inf"), rounded), decided
 
 
 # ---- parts
