@@ -37,13 +37,10 @@ from roofline import device
 HERE = Path(__file__).parent
 PACKAGE = HERE.parent / "src" / "latency_predictor"
 H200 = HERE / "results" / "h200.json"
-CEILINGS = HERE.parents[1] / "roofline" / "benchmarks" / "results" / "ceilings_h200.json"
 ERA_SPREAD = 0.2  # of log(scalar) among frameworks and their years
 FIGURE_NOISE = 0.1  # of a row typed from a figure about its stack's scalar, models included
 
-BARE = Stack(
-    "", "", "loop", "torch", False, {"prefill": 1.0, "decode": 1.0}, 0.0, 0.0, 0.0, 0.0, ERA_SPREAD, ""
-)
+BARE = Stack("", "", "loop", "torch", False, {"prefill": 1.0, "decode": 1.0}, 0.0, 0.0, 0.0, ERA_SPREAD, "")
 STACKS = {
     "cuda-graph": replace(BARE, title="plain torch kernels in a CUDA graph; projections apart"),
     "compiled": replace(
@@ -53,7 +50,7 @@ STACKS = {
         BARE,
         title="transformers as its code is written: unfused kernels, launched one by one",
         recipe="eager",
-        issue_kernel_s=6e-6,
+        issue_call_s=1e-5,
     ),
     "vllm": replace(
         BARE,
@@ -91,8 +88,7 @@ def fit_gpu(data: Path, gpu: str, chosen: list[dict]) -> DeviceFit:
         sources = (*sources, SOURCES["own"])
     more = {} if gpu == "a40" else {"exchanges": exchanges(data, gpu)}
     if gpu == "h200":
-        more["sustained"] = sustained_share(json.loads(CEILINGS.read_text(encoding="utf-8")))
-        sources = (*sources, "roofline/benchmarks/results/ceilings_h200.json")
+        more["sustained"] = sustained_share(read_collected(H200))
     return fit_device(NAMES[gpu], samples, hardware(gpu), sources=sources, extra=more)
 
 
@@ -165,7 +161,7 @@ def measured_stacks(fits: dict[str, DeviceFit]) -> tuple[dict[str, Stack], dict[
             continue
         start = replace(STACKS[name], name=name)
         work = busy(rows, start, full, h200)
-        if start.issue_kernel_s > 0:
+        if start.issue_call_s > 0:
             quiet = ~disturbed(rows, work)
             rows = [row for row, keep in zip(rows, quiet, strict=True) if keep]
             work = taken(work, quiet)

@@ -19,7 +19,7 @@ import numpy as np
 from latency_predictor.device_fit import hardware_of
 from latency_predictor.fitting.least import fit_operator
 from latency_predictor.fitting.samples import AttentionSamples, GemmSamples, Samples, VectorSamples
-from latency_predictor.timing import Exchange, exchange_s
+from latency_predictor.timing import Exchange, Hardware, exchange_s
 from roofline import device
 
 NAMES = {"a100": "A100-SXM4-80GB", "h100": "H100-SXM5-80GB", "h200": "H200-SXM", "a40": "A40"}
@@ -122,11 +122,21 @@ def layers(data: Path) -> list[dict]:
     return found
 
 
-def vidur_samples(chosen: list[dict], l2_bytes: float) -> tuple[GemmSamples, dict[str, VectorSamples]]:
-    """The rows of layers as samples: products whose weights exceed the L2, and every stream."""
+def sure(rows: GemmSamples, on: Hardware) -> GemmSamples:
+    """Products of 16 bits that take as long wherever their weights were found: these do not fit the L2, or
+    reading them from memory takes less than half as long as the arithmetic.
+    """
+    weight_bytes = 2 * rows.n * rows.k
+    reading_s = weight_bytes / on.bandwidth_bytes_per_s
+    arithmetic_s = 2 * rows.m * rows.n * rows.k / on.peak_flop_per_s
+    return rows.take((weight_bytes > on.l2_bytes) | (2 * reading_s < arithmetic_s))
+
+
+def vidur_samples(chosen: list[dict], on: Hardware) -> tuple[GemmSamples, dict[str, VectorSamples]]:
+    """The rows of layers as samples: products that are `sure`, and every stream."""
     products = np.array([one for layer in chosen for one in layer["products"]], dtype=float)
     m, n, k, moved, seconds = products.T
-    gemm = GemmSamples(m, n, k, moved, seconds).take(2 * n * k > l2_bytes)
+    gemm = sure(GemmSamples(m, n, k, moved, seconds), on)
     streams = {}
     for kind in VECTORS:
         pairs = np.array([layer["streams"][kind] for layer in chosen], dtype=float)
@@ -171,7 +181,7 @@ def third_party(data: Path, gpu: str, chosen: list[dict], *, layers_only: bool =
     rows, attentions, vectors = {}, {}, {}
     by_source = [gemms(data, gpu, "bf16")]
     if chosen:
-        gemm, vectors = vidur_samples(chosen, hardware(gpu)("bf16").l2_bytes)
+        gemm, vectors = vidur_samples(chosen, hardware(gpu)("bf16"))
         by_source.append(gemm)
     rows["bf16"] = joined([part for part in by_source if part is not None])
     if layers_only:

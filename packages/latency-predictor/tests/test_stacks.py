@@ -54,8 +54,8 @@ def test_a_pass_waits_for_the_slower_of_device_and_host() -> None:
     eager = stacks()["eager"]
     busy = np.array([1e-5, 10.0])
     operators = [Timed("one", 1, busy, 100, np.zeros(2))]
-    found = eager.pass_s(operators, layers=10, phase="decode")
-    issue = 100 * eager.issue_kernel_s + 10 * eager.issue_layer_s + eager.issue_step_s
+    found = eager.pass_s(operators, phase="decode")
+    issue = 100 * eager.issue_call_s + eager.issue_step_s
     assert found[0] == pytest.approx(issue, rel=1e-3)
     assert found[1] == pytest.approx(10.0 * eager.scale["decode"], rel=1e-3)
 

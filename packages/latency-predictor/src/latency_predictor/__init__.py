@@ -36,6 +36,7 @@ __all__ = [
 # together.
 STACKS: dict[str, str] = {
     "cuda-graph": "plain torch kernels in a CUDA graph; projections apart",
+    "compiled": "the same with what is element by element compiled into fewer kernels",
     "eager": "transformers as its code is written: unfused kernels, launched one by one",
     "vllm": "a serving engine's fused kernels, one product for q, k, v; scheduling is not counted",
     "fastertransformer": "FasterTransformer of 2022",

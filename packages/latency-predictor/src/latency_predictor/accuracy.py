@@ -67,18 +67,10 @@ class Judged:
         return Judged(kept, self.measured[mask], self.predicted[mask], some)
 
 
-def own_operators(
-    content: Mapping[str, Any], device: Device, *, ceilings: Mapping[str, Any] | None = None
-) -> DeviceFit:
-    """The operators of a device from its own rows, the rest from the other devices that ship.
-
-    `ceilings` is what `roofline measure` wrote there: products without a pause, where the rows have none.
-    """
+def own_operators(content: Mapping[str, Any], device: Device) -> DeviceFit:
+    """The operators of a device from its own rows, the rest from the other devices that ship."""
     made = fit_device(device.name, collected(content), lambda dtype: hardware_of(device, dtype))
-    share = sustained_share(content)
-    if share is None and ceilings is not None:
-        share = sustained_share(ceilings)
-    made = replace(made, sustained=share)
+    made = replace(made, sustained=sustained_share(content))
     return completed(made, [fit for name, fit in shipped().items() if name != device.name])
 
 
@@ -101,7 +93,7 @@ def unseen_models(
     start = bare(stack)
     work = busy(rows, start, fit, device)
     names = np.array([(group or (lambda row: family(row.model)))(row) for row in rows])
-    slow = disturbed(rows, work) if start.issue_kernel_s > 0 else np.zeros(len(rows), dtype=bool)
+    slow = disturbed(rows, work) if start.issue_call_s > 0 else np.zeros(len(rows), dtype=bool)
     found = np.empty(len(rows))
     for name in set(names):
         made = fit_stack(taken(work, (names != name) & ~slow), start, "others")
@@ -132,7 +124,7 @@ def by_split(
 def with_stack(rows: Sequence[PassRow], stack: Stack, *, device: Device, fit: DeviceFit) -> Judged:
     """Passes by a stack as it is."""
     work = busy(rows, stack, fit, device)
-    slow = disturbed(rows, work) if stack.issue_kernel_s > 0 else None
+    slow = disturbed(rows, work) if stack.issue_call_s > 0 else None
     return Judged(tuple(rows), work.measured, predicted(work, stack), slow)
 
 

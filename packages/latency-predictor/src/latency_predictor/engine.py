@@ -82,7 +82,7 @@ class Engine:
 
     def seconds(self, operators: list[Timed], phase: str) -> Floats:
         """Seconds of the pass."""
-        return self.stack.pass_s(operators, layers=self.work.shape.layers, phase=phase)
+        return self.stack.pass_s(operators, phase=phase)
 
     def ends(self, operators: list[Timed], seconds: Floats, phase: str) -> tuple[Floats, Floats]:
         """The interval, wider by how far beyond measurements the time is spent."""

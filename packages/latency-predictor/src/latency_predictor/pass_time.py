@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_predictor.device_fit import DeviceFit
-from latency_predictor.recipes import EAGER, RECIPES, form_of
+from latency_predictor.recipes import ATTENTION_CALLS, EAGER, RECIPES, form_of
 from latency_predictor.residual import Residual, attention_features, gemm_features
 from latency_predictor.sharding import exchanged_bytes
 from latency_predictor.timing import Hardware, decode_s, exchange_s, gemm_s, prefill_s, vector_s
@@ -43,12 +43,14 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Timed:
-    """An operator of a pass, in all its runs: seconds, launches, and how far from measurements it is."""
+    """An operator of a pass, in all its runs: seconds, the calls of a host for it, and how far from
+    measurements it is.
+    """
 
     name: str
     count: int
     seconds: Floats
-    launches: int
+    calls: int
     beyond: Floats
 
 
@@ -110,7 +112,7 @@ def _product(flow: Flow, at: Sizes, work: ModelWork, fit: DeviceFit, on: Hardwar
 
 def _stream(flow: Flow, at: Sizes, work: ModelWork, rules: Rules, fit: DeviceFit, on: Hardware) -> Timed:
     moved = flow.bytes.at(at.tokens, at.batch)
-    seconds, launches = np.zeros_like(moved), 0
+    seconds, calls = np.zeros_like(moved), 0
     for kernel in RECIPES[rules.recipe].get(form_of(flow.name, work.shape), ()):
         made = fit.vectors.get(kernel.fitted)
         if made is None:
@@ -118,9 +120,10 @@ def _stream(flow: Flow, at: Sizes, work: ModelWork, rules: Rules, fit: DeviceFit
                 f"{kernel.fitted} was not measured on {fit.device}; `collect` the part micro again"
             )
         streamed = vector_s(kernel.traffic * moved, made, on) - made.launch_s
-        seconds = seconds + streamed + kernel.launches * made.launch_s
-        launches += kernel.launches * kernel.chain
-    return Timed(flow.name, flow.count, flow.count * seconds, flow.count * launches, np.zeros_like(moved))
+        launch_s = fit.vectors[kernel.launch or kernel.fitted].launch_s
+        seconds = seconds + streamed + kernel.launches * launch_s
+        calls += kernel.launches * kernel.calls
+    return Timed(flow.name, flow.count, flow.count * seconds, flow.count * calls, np.zeros_like(moved))
 
 
 def causal_pairs(queries: Floats, keys: Floats, window: int | None) -> Floats:
@@ -152,11 +155,12 @@ def _attention(
         seconds = prefill_s(at.batch, at.queries, one.heads, flop, moved, fit.prefills[whose], on)
     features = attention_features(at.batch, reach, one.heads, one.kv_heads, one.head_dim)
     seconds, beyond = _corrected(seconds, features, fit.residuals.get(f"{phase}.{whose}"))
-    return Timed(name, one.count, one.count * seconds, one.count, beyond)
+    calls = ATTENTION_CALLS.get(rules.recipe, 1)
+    return Timed(name, one.count, one.count * seconds, one.count * calls, beyond)
 
 
 def _join(at: Sizes, work: ModelWork, fit: DeviceFit, on: Hardware) -> Timed:
-    """Joining the new key and value to the cache copies all of it; the launches are those of writing it."""
+    """Joining the new key and value to the cache copies all of it; the calls are those of writing it."""
     moved = np.zeros_like(at.keys)
     for one in work.attentions:
         moved = moved + one.count * 4 * at.batch * at.keys * one.kv_heads * one.head_dim * work.bits[1] / 8

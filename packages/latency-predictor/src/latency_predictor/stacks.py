@@ -37,10 +37,9 @@ class Stack:
         One product for q, k, v and one for gate and up.
     scale
         Time over the sum of the kernels, by phase.
-    issue_kernel_s, issue_layer_s, issue_step_s
-        Seconds of the host to issue a kernel, besides for a layer, and for a pass; the device waits for a
-        host
-        that is slower than it.
+    issue_call_s, issue_step_s
+        Seconds of the host to dispatch an operator, and besides for a pass; the device waits for a host that
+        is slower than it.
     step_s
         Seconds that a pass takes whatever the device does.
     host_s
@@ -57,8 +56,7 @@ class Stack:
     attention: str
     fused: bool
     scale: Mapping[str, float]
-    issue_kernel_s: float
-    issue_layer_s: float
+    issue_call_s: float
     issue_step_s: float
     step_s: float
     spread: float
@@ -70,11 +68,10 @@ class Stack:
         """What `timed_operators` needs of it."""
         return Rules(self.recipe, self.attention)
 
-    def pass_s(self, operators: Sequence[Timed], *, layers: int, phase: str) -> Floats:
+    def pass_s(self, operators: Sequence[Timed], *, phase: str) -> Floats:
         """Seconds of a pass of these operators: the larger of device and host, and what neither hides."""
         busy = sum((one.seconds for one in operators), np.zeros_like(operators[0].seconds))
-        launches = sum(one.launches for one in operators)
-        issue = launches * self.issue_kernel_s + layers * self.issue_layer_s + self.issue_step_s
+        issue = sum(one.calls for one in operators) * self.issue_call_s + self.issue_step_s
         both = smooth_max(busy * self.scale[phase], np.full_like(busy, issue), _SHARPNESS)
         return np.asarray(both + self.step_s)
 
@@ -84,15 +81,14 @@ class Stack:
             self,
             scale={phase: value * factor for phase, value in self.scale.items()},
             step_s=self.step_s * factor,
-            issue_kernel_s=self.issue_kernel_s * factor,
-            issue_layer_s=self.issue_layer_s * factor,
+            issue_call_s=self.issue_call_s * factor,
             issue_step_s=self.issue_step_s * factor,
             source=source,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        numbers = ("issue_kernel_s", "issue_layer_s", "issue_step_s", "step_s", "spread", "host_s")
+        numbers = ("issue_call_s", "issue_step_s", "step_s", "spread", "host_s")
         return {
             "title": self.title,
             "recipe": self.recipe,

@@ -10,27 +10,28 @@ from latency_predictor.stacks import find_stack
 HOST_S = 0.01
 
 
-def passes(slower: np.ndarray, *, seed: int, probe: float = 0.0) -> tuple[list[PassRow], Busy]:
+def passes(slower: np.ndarray, *, seed: int, noted_s: float = 0.0) -> tuple[list[PassRow], Busy]:
     """Two models, a dozen passes each: the host takes about HOST_S or twice that, the device 1 to 40 ms."""
     generator = np.random.default_rng(seed)
     device_s = np.tile(np.geomspace(1e-3, 4e-2, 12), 2)
     host_s = HOST_S * np.repeat([1.0, 2.0], 12) * np.exp(generator.normal(0, 0.03, 24)) * slower
     measured = np.maximum(device_s, host_s)
     rows = [
-        PassRow(f"model {number // 12}", "decode", 1, 1, "bf16", second, probe * slower[number])
+        PassRow(f"model {number // 12}", "decode", 1, 1, "bf16", second, noted_s * slower[number])
         for number, second in enumerate(measured)
     ]
     ones = np.ones(24)
-    return rows, Busy(np.full(24, "decode"), device_s, ones, ones, measured, probe * slower)
+    return rows, Busy(np.full(24, "decode"), device_s, ones, measured, noted_s * slower)
 
 
-@pytest.mark.parametrize("probe", [0.0, 1e-3], ids=["from the passes", "noted beside them"])
 @pytest.mark.parametrize("seed", range(4))
-def test_finds_the_slowed_passes(seed: int, probe: float) -> None:
+def test_finds_the_slowed_passes(seed: int) -> None:
     slower = np.ones(24)
     slower[[1, 4, 13]] = 1.8
-    rows, work = passes(slower, seed=seed, probe=probe)
+    rows, work = passes(slower, seed=seed)
     np.testing.assert_array_equal(np.flatnonzero(disturbed(rows, work)), [1, 4, 13])
+    # Where the host's speed was noted a fit takes it into account.
+    assert not disturbed(*passes(slower, seed=seed, noted_s=1e-3)).any()
 
 
 def test_a_steady_host_and_a_busy_device_are_left_alone() -> None:
@@ -38,18 +39,19 @@ def test_a_steady_host_and_a_busy_device_are_left_alone() -> None:
     assert not disturbed(rows, work).any()
     slower = np.ones(24)
     slower[11] = 1.8  # 40 ms of the device hide 18 of the host
-    rows, work = passes(slower, seed=9, probe=1e-3)
+    rows, work = passes(slower, seed=9)
     assert not disturbed(rows, work).any()
-    assert disturbed([], Busy(*(np.zeros(0) for _ in range(6)))).shape == (0,)
+    assert disturbed([], Busy(*(np.zeros(0) for _ in range(5)))).shape == (0,)
 
 
 def test_a_host_of_another_speed_is_predicted_by_its_probe() -> None:
-    """Fitted on one half of the rows beside one host, judged on the other beside hosts up to twice as slow."""
+    """Fitted on half of the rows beside one host, judged on the others beside hosts up to twice as slow."""
     generator = np.random.default_rng(4)
-    layers, device_s = generator.integers(12, 64, 40) * 1.0, np.geomspace(1e-3, 4e-2, 40)
+    layers = generator.integers(12, 64, 40) * 1.0
+    device_s = np.geomspace(1e-3, 4e-2, 40)
     slower = np.where(np.arange(40) % 2, generator.uniform(1, 2, 40), 1.0)
     measured = np.maximum(device_s, slower * (1e-3 + 3e-4 * layers))
-    work = Busy(np.full(40, "decode"), device_s, 10 * layers, layers, measured, 2e-4 * slower)
+    work = Busy(np.full(40, "decode"), device_s, 10 * layers, measured, 2e-4 * slower)
     even = np.arange(40) % 2 == 0
     made = fit_stack(taken(work, even), find_stack("eager"), "half")
     rest = taken(work, ~even)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +15,7 @@ if TYPE_CHECKING:
     from latency_predictor.device_fit import DeviceFit
     from roofline import Device
 
-_PACKAGES = Path(__file__).parents[5] / "packages"
-RESULTS = _PACKAGES / "latency-predictor" / "benchmarks" / "results"
-CEILINGS = _PACKAGES / "roofline" / "benchmarks" / "results" / "ceilings_h200.json"
+RESULTS = Path(__file__).parents[5] / "packages" / "latency-predictor" / "benchmarks" / "results"
 STACK = "cuda-graph"
 # A line in the number of sequences ends where their cache costs as much as the weights.
 _LINE_UP_TO = 64
@@ -40,11 +37,10 @@ def _recorded() -> tuple[dict[str, Any], Device, DeviceFit]:
     from roofline import device
 
     path = RESULTS / "h200.json"
-    if not path.is_file() or not CEILINGS.is_file():
+    if not path.is_file():
         raise Skip("needs the repository's benchmark results")
     content, here = read_collected(path), device("H200")
-    ceilings = json.loads(CEILINGS.read_text(encoding="utf-8"))
-    return content, here, own_operators(content, here, ceilings=ceilings)
+    return content, here, own_operators(content, here)
 
 
 @cache

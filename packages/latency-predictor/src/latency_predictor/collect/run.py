@@ -16,7 +16,7 @@ from mfi_command import BadInput, atomic_file, require
 SAVE_EVERY_S = 5.0
 PARTS = ("micro", "passes", "sweep")
 _RESULT = (
-    "latency_s", "low_s", "high_s", "runs", "clock_mhz", "power_w", "host_s", "issue_s", "sequence",
+    "latency_s", "low_s", "high_s", "runs", "clock_mhz", "power_w", "host_s", "issue_s", "sequence", "run",
 )  # fmt: skip
 
 
@@ -65,7 +65,11 @@ def collect(
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = dtype or ("bf16" if kind == "cuda" else "fp32")
     chosen = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}.get(dtype)
-    known = {"device": ("cuda", "cpu"), "stack": (*passes.STACKS.get(kind, ()), "compiled"), "part": PARTS}
+    known = {
+        "device": ("cuda", "cpu"),
+        "stack": tuple(dict.fromkeys((*passes.STACKS.get(kind, ()), "compiled"))),
+        "part": PARTS,
+    }
     given = {"device": (kind,), "stack": stacks, "part": parts}
     for name, values in given.items():
         for value in values:
@@ -133,7 +137,8 @@ def _begin(file: Path, fresh: dict[str, Any]) -> dict[str, Any]:
     return dict(held)
 
 
-def _save(file: Path, held: Mapping[str, Any]) -> None:
+def save(file: Path, held: Mapping[str, Any]) -> None:
+    """Write the file, a row a line, whole or not at all."""
     lines = {key: value for key, value in held.items() if key != "rows"}
     head = json.dumps(lines, indent=1)[:-2]
     rows = ",\n".join("  " + json.dumps(row) for row in held["rows"])
@@ -182,10 +187,10 @@ def _measure(
         order = len(held["rows"])
         held["rows"].append({**entry, **timing.to_dict(), **_state(kind), "sequence": order})
         if time.monotonic() - saved > SAVE_EVERY_S:
-            _save(file, held)
+            save(file, held)
             saved = time.monotonic()
     models.release()
-    _save(file, held)
+    save(file, held)
 
 
 def _state(kind: str) -> dict[str, Any]:

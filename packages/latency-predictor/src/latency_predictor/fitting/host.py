@@ -15,18 +15,17 @@ _HOST_BOUND = 1.5  # times what the kernels take: the device waits for the host
 
 
 def disturbed(rows: Sequence[PassRow], work: Busy) -> NDArray[np.bool_]:
-    """Passes whose host was over a quarter slower than at its best in this run.
+    """Passes whose host was over a quarter slower than at its best in this run, which a fit leaves out.
 
-    `collect` notes beside each pass what a fixed piece of the interpreter's work took (`host_s`): that
-    decides where it is there. Without it, the passes of one model that wait for the host launch the same
-    kernels, however many sequences there are, so that the least of them is what an undisturbed host takes;
-    those far above it were measured beside something else. A pass that the device decides is never one.
+    Where `collect` noted the host's speed beside each pass there are none: a fit takes it into account.
+    Without it, the passes of one model that wait for the host issue the same operators, however many
+    sequences there are, so that the least of them is what an undisturbed host takes; those far above it were
+    measured beside something else. A pass that the device decides is never one.
     """
-    waits = work.measured > _HOST_BOUND * work.seconds
-    probes = np.array([row.host_s for row in rows])
-    if len(rows) and (probes > 0).all():
-        return np.asarray(waits & (probes > _EDGE * probes.min()))
     found = np.zeros(len(rows), dtype=bool)
+    if (work.host_s > 0).all():
+        return found
+    waits = work.measured > _HOST_BOUND * work.seconds
     names = np.array([row.model for row in rows])
     for name in set(names):
         mine = waits & (names == name)

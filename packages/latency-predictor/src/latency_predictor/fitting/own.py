@@ -117,7 +117,7 @@ def fit_own(content: Mapping[str, Any], *, device: str | Path | Device | None = 
         except BadInput as error:  # rows of an earlier `collect` lack a kernel
             notes.append(f"stack {name}: not fitted: {error}")
             continue
-        if base.issue_kernel_s > 0:
+        if base.issue_call_s > 0:
             quiet = ~disturbed(rows, work)
             if not quiet.all():
                 notes.append(f"stack {name}: {int((~quiet).sum())} passes beside a slower host left out")

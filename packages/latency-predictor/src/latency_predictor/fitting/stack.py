@@ -21,11 +21,13 @@ from roofline import Device, model_shape, read_config
 
 Floats = NDArray[np.float64]
 _SPREAD = 0.1
+_BEST = 0.1  # share of the rows beside an undisturbed host; the very least may be an error of its clock
 # Of log(scale), about the sum of the kernels: where the host decides most rows, few say what the device
 # takes.
 _PRIOR = 0.15
-# log of what the host takes at first, and how far from it a fit may go
-_ISSUE = {"issue_kernel_s": 6e-6, "issue_layer_s": 5e-5, "issue_step_s": 5e-4}
+# What the host takes at first. One number an operator, not one for a layer as well: families of one kind have
+# layers of the same operators, and do not tell the two apart for another kind.
+_ISSUE = {"issue_call_s": 1e-5, "issue_step_s": 1e-3}
 # Close relatives share a layer: nothing of one may be in a fit that is judged on another.
 _RELATIVES = {"mistral": "llama", "qwen2": "qwen", "qwen3": "qwen", "gemma2": "gemma"}
 
@@ -47,14 +49,13 @@ class PassRow:
 
 @dataclass(frozen=True)
 class Busy:
-    """What the kernels of passes take, what the host has to issue, and how fast it was (`PassRow.host_s`);
-    arrays over rows.
+    """What the kernels of passes take, how many operators the host dispatches for them, and how fast it was
+    (`PassRow.host_s`); arrays over rows.
     """
 
     phase: NDArray[np.str_]
     seconds: Floats
-    launches: Floats
-    layers: Floats
+    calls: Floats
     measured: Floats
     host_s: Floats
 
@@ -84,7 +85,7 @@ def pass_rows(content: Mapping[str, Any], stack: str) -> list[PassRow]:
 
 def busy(rows: Sequence[PassRow], stack: Stack, fit: DeviceFit, device: Device) -> Busy:
     """Kernels of every row by the formulas, model by model."""
-    seconds, launches, layers = (np.zeros(len(rows)) for _ in range(3))
+    seconds, calls = (np.zeros(len(rows)) for _ in range(2))
     groups: dict[tuple[str, str, str], list[int]] = defaultdict(list)
     for number, row in enumerate(rows):
         groups[row.model, row.dtype, row.phase].append(number)
@@ -96,13 +97,11 @@ def busy(rows: Sequence[PassRow], stack: Stack, fit: DeviceFit, device: Device) 
         on = hardware_of(device, dtype)
         found = timed_operators(work, at, rules=stack.rules, fit=fit, on=on, phase=phase)
         seconds[numbers] = sum(one.seconds for one in found)
-        launches[numbers] = sum(one.launches for one in found)
-        layers[numbers] = work.shape.layers
+        calls[numbers] = sum(one.calls for one in found)
     return Busy(
         phase=np.array([row.phase for row in rows]),
         seconds=seconds,
-        launches=launches,
-        layers=layers,
+        calls=calls,
         measured=np.array([row.seconds for row in rows]),
         host_s=np.array([row.host_s for row in rows]),
     )
@@ -116,22 +115,22 @@ def predicted(work: Busy, stack: Stack) -> Floats:
 
 def issued_s(work: Busy, stack: Stack) -> Floats:
     """Seconds that the host takes to issue every row: the stack's, times how much slower its probe ran."""
-    issue = work.launches * stack.issue_kernel_s + work.layers * stack.issue_layer_s + stack.issue_step_s
+    issue = work.calls * stack.issue_call_s + stack.issue_step_s
     known = (work.host_s > 0) & (stack.host_s > 0)
     return np.asarray(issue * np.where(known, work.host_s, 1.0) / np.where(known, stack.host_s, 1.0))
 
 
 def on_one_host(work: Busy) -> Busy:
-    """The same rows as if nothing had been noted of the host: for what a user is told, who has one host."""
+    """The same rows as if nothing had been noted of the host."""
     return replace(work, host_s=np.zeros_like(work.host_s))
 
 
 def fit_stack(work: Busy, start: Stack, source: str) -> Stack:
     """Scale by phase, and either seconds a step or, where `start` has a host that issues, what it takes: on
-    the host as it was in the median, where that was noted.
+    the host as it was when nothing else slowed it down, where its speed was noted.
     """
-    start = replace(start, host_s=float(np.median(work.host_s)) if (work.host_s > 0).all() else 0.0)
-    hosted = start.issue_kernel_s > 0
+    start = replace(start, host_s=_undisturbed(work.host_s))
+    hosted = start.issue_call_s > 0
     issue = list(_ISSUE) if hosted else []
     here = [phase for phase in PHASES if (work.phase == phase).any()]
 
@@ -145,7 +144,7 @@ def fit_stack(work: Busy, start: Stack, source: str) -> Stack:
     def errors(theta: Floats) -> Floats:
         found = np.log(predicted(work, made(list(theta))) / work.measured)
         prior = _SPREAD * theta[: len(here)] / _PRIOR
-        # The split of the host's time between kernel, layer and step is weakly decided: hold it together.
+        # The split of the host's time between operator and pass is weakly decided: hold it together.
         return np.concatenate((found, prior, 0.02 * theta[len(here) :]))
 
     first = [0.0] * len(here) + ([0.0] * len(issue) if hosted else [math.log(5.0)])
@@ -153,21 +152,22 @@ def fit_stack(work: Busy, start: Stack, source: str) -> Stack:
     return made(list(best.x))
 
 
+def _undisturbed(host_s: Floats) -> float:
+    """The probe at its best tenth; 0 where it was not noted with every row."""
+    return float(np.quantile(host_s, _BEST)) if len(host_s) and (host_s > 0).all() else 0.0
+
+
 def held_out(
     rows: Sequence[PassRow], work: Busy, start: Stack, group: Callable[[PassRow], str]
 ) -> dict[str, dict[str, list[float]]]:
-    """log(measured / predicted) of every row by phase and group, its group left out of the fit; predicted for
-    one host, as users are.
-    """
-    names = np.array([group(row) for row in rows])
+    """log(measured / predicted) of every row by phase and model, the model's group left out of the fit."""
+    names, models = (np.array([of(row) for row in rows]) for of in (group, lambda row: row.model))
     found: dict[str, dict[str, list[float]]] = {phase: defaultdict(list) for phase in PHASES}
     for name in sorted(set(names)):
         kept, out = taken(work, names != name), taken(work, names == name)
-        made = fit_stack(kept, start, "held out")
-        for phase, value in zip(
-            out.phase, np.log(out.measured / predicted(on_one_host(out), made)), strict=True
-        ):
-            found[str(phase)][str(name)].append(float(value))
+        logs = np.log(out.measured / predicted(out, fit_stack(kept, start, "held out")))
+        for phase, model, value in zip(out.phase, models[names == name], logs, strict=True):
+            found[str(phase)][str(model)].append(float(value))
     return found
 
 

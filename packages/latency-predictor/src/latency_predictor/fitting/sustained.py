@@ -15,14 +15,10 @@ def sustained_share(content: Mapping[str, Any]) -> float | None:
     Parameters
     ----------
     content
-        A file of `collect` (its rows of the kind "sustained"), or of `roofline measure`.
+        A file of `collect`, of which its rows of the kind "sustained" count.
     """
     rows = [row for row in content.get("rows", ()) if row.get("kind") == "sustained"]
     seconds = {bool(row["rested"]): float(row["latency_s"]) for row in rows}
-    if len(seconds) == len((True, False)):
-        return min(1.0, seconds[True] / seconds[False])
-    dtype = str(content.get("dtype", "bf16"))
-    steady = (content.get("sustained_flop_per_s") or {}).get(dtype)
-    if steady is None:
+    if len(seconds) < len((True, False)):
         return None
-    return min(1.0, float(steady["median"]) / float(content["peaks_flop_per_s"][dtype]))
+    return min(1.0, seconds[True] / seconds[False])
