@@ -3,11 +3,12 @@
 Run: python encoder_no_data.py FOLDER [--output results/encoder_no_data.json]
      (FOLDER: all-MiniLM-L6-v2 in Hugging Face's layout, as for encoder_study.py)
 
-Three ways, between the first token and the last one that the tokenizer adds, special tokens left out: uniform
-ids; ids by Zipf's law, since vocabularies are ordered by frequency, id i with a chance like 1 / (i + 3); and
-uniform ids of which each window holds a few only, again and again, as a text does with its words. The bank of
-sentences that the output compares with is drawn in the same way: no text at all. A window has one output, so
-that the noise of the label draws is large: more draws than for a language model.
+Four ways, between the first token and the last one that the tokenizer adds, special tokens left out: uniform
+ids; ids by Zipf's law, since vocabularies are ordered by frequency, id i with a chance like 1 / (i + 3);
+uniform ids of which each window holds a few only, again and again, as a text does with its words; and what
+the language model that comes with checkpoint-lens writes: an encoder cannot write, but it can read. The bank
+of sentences that the output compares with is drawn in the same way: no text at all. A window has one output,
+so that the noise of the label draws is large: more draws than for a language model.
 """
 
 from __future__ import annotations
@@ -21,19 +22,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from encoder_study import BANK, LENGTH, Encoder
+from encoder_study import BANK, LENGTH, Encoder, sentences, written
 from rank_rows import ROWS, loaded
 
 from quant_risk_analyzer.agreement import bootstrap_interval, rank_agreement
 
 NAME = "all-MiniLM-L6-v2"
 WINDOWS, PROBES, SHIFT, SEED = 128, 16, 3, 0
-WAYS = ("uniform ids", "Zipf by token id", "few ids a window")
+WRITTEN = "written by the bundled model"
+WAYS = ("uniform ids", "Zipf by token id", "few ids a window", WRITTEN)
 FEW = 8  # ids of which a window of the third way is made
 
 
 def drawn(tokenizer: Any, count: int, *, way: str, seed: int) -> torch.Tensor:
     """Token ids (count, LENGTH) between the encoder's first and last token."""
+    if way == WRITTEN:
+        return sentences(tokenizer, written(count * LENGTH, seed), count)
     first, last = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
     # What stands before the first ordinary character is special or unused.
     start = tokenizer.token_to_id("!")

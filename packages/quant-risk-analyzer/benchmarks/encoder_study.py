@@ -2,7 +2,8 @@
 
 Run: python encoder_study.py FOLDER OUTPUT      (FOLDER: a BERT-like encoder in Hugging Face's layout)
 
-An encoder has no next token. Its output distribution here is the softmax over the similarities to a bank of
+An encoder has no next token, and writes nothing: its "own samples" are what the language model that comes
+with checkpoint-lens writes. Its output distribution here is the softmax over the similarities to a bank of
 other sentences at the temperature of its training: risk and damage are nats per sentence. The file has the
 form of rank_study.py's.
 """
@@ -20,7 +21,9 @@ import peers
 import torch
 from rank_study import FORMATS, _write
 
-LENGTH, TEXTS, RANDOM, JUDGED, BANK, PROBES = 32, 32, 128, 64, 256, 32  # one output a window: many draws
+LENGTH, TEXTS, DRAWN, JUDGED, BANK = 32, 32, 128, 64, 256
+WRITES = 64  # tokens that the bundled model writes at a time
+PROBES = 32  # a window has one output: many draws
 TEMPERATURE = 0.05  # of the contrastive loss of all-MiniLM
 
 
@@ -53,6 +56,16 @@ def sentences(tokenizer: Any, text: str, count: int) -> torch.Tensor:
     size = LENGTH - 2
     starts = np.linspace(0, len(ids) - size, count).astype(int)
     return torch.tensor([[first, *ids[start : start + size], last] for start in starts])
+
+
+def written(tokens: int, seed: int) -> str:
+    """Text of the language model that comes with checkpoint-lens, as many tokens of its own, in windows."""
+    from checkpoint_lens import reference_model
+    from quant_risk_analyzer.texts import own_windows
+
+    model = reference_model()
+    ids = own_windows(model, windows=tokens // WRITES, length=WRITES, seed=seed, rounds=1)
+    return "\n".join(model.tokenizer.decode(window) for window in ids.tolist())
 
 
 def damages(
@@ -91,18 +104,26 @@ def studied(folder: Path, known: dict[str, Any] | None) -> dict[str, Any]:
     tokenizer.no_truncation()
     inner = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False, local_files_only=True)
     model = Encoder(inner.eval().requires_grad_(False))
-    with torch.no_grad():
-        model.bank = model.embedding(sentences(tokenizer, reference_text("out-of-domain"), BANK))
     sites, kinds = linear_sites(model), [format_named(name) for name in FORMATS]
     errors = {name: errors_of(site.weight, kinds, "channel") for name, site in sites.items()}
     scores: dict[str, dict[str, list[float]]] = {}
-    inputs = {
-        "random tokens": random_windows(model.vocab_size, windows=RANDOM, length=LENGTH, seed=0),
-        "text": sentences(tokenizer, reference_text("calibration"), TEXTS),
+    out_of_domain = sentences(tokenizer, reference_text("out-of-domain"), BANK)
+    inputs = {  # and the bank of each: without data that is drawn likewise
+        "random tokens": [
+            random_windows(model.vocab_size, windows=count, length=LENGTH, seed=seed)
+            for seed, count in enumerate((DRAWN, BANK))
+        ],
+        "own samples": [
+            sentences(tokenizer, written(count * LENGTH, seed), count)
+            for seed, count in enumerate((DRAWN, BANK))
+        ],
+        "text": [sentences(tokenizer, reference_text("calibration"), TEXTS), out_of_domain],
     }
     timing = {}
-    for label, ids in inputs.items():
+    for label, (ids, bank) in inputs.items():
         started = time.perf_counter()
+        with torch.no_grad():
+            model.bank = model.embedding(bank)
         products = score_products(model, ids, errors.__getitem__, sites, probes=PROBES)
         timing[label] = time.perf_counter() - started
         for name, found in products.items():
@@ -116,6 +137,8 @@ def studied(folder: Path, known: dict[str, Any] | None) -> dict[str, Any]:
             for layer in known["layers"]
         }
     else:
+        with torch.no_grad():
+            model.bank = model.embedding(out_of_domain)
         truth = damages(model, sentences(tokenizer, reference_text("in-domain"), JUDGED), sites, kinds)
     return {
         "formats": list(FORMATS),

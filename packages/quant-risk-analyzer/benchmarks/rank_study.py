@@ -26,7 +26,7 @@ from quant_risk_analyzer.truth import LayerDamage, Measurement, measure
 FORMATS = ("int4", "int3", "fp8_e4m3")
 TEXTS, LENGTH = 32, 128  # of the calibration: 32 texts of 128 tokens
 READ = 8192  # tokens without data
-REPEATED = ("text", "own samples", "random tokens")  # with more than one seed, where seeds are asked for
+USED = ("text", "own samples", "random tokens")  # by `rate`; the other ways with one seed only, or not at all
 CONTEXT, MEASURED = 256, 8192  # of the truth, tokens of unseen text
 
 
@@ -37,6 +37,7 @@ def studied(
     seeds: int,
     measured: int,
     tokens: int,
+    few: bool = False,
     truth: Measurement | None = None,
 ) -> dict[str, Any]:
     """Truth and all scores of one model; the truth is measured unless it is given."""
@@ -78,7 +79,7 @@ def studied(
     print(f"peers in {timing['peers_s']:.1f} s", flush=True)
     started = time.perf_counter()
     spread = {}
-    for label, seed, samples in _sampled(model, sites, errors, texts[:, :-1], seeds, tokens):
+    for label, seed, samples in _sampled(model, sites, errors, texts[:, :-1], seeds, tokens, few):
         for name, found in samples.items():
             again = "" if seed == 0 else f" #{seed}"
             add(label + again, name, found.mean((1, 2)))
@@ -114,13 +115,15 @@ def studied(
     }
 
 
-def _sampled(model: Any, sites: Any, errors: Any, texts: torch.Tensor, seeds: int, tokens: int) -> Any:
+def _sampled(
+    model: Any, sites: Any, errors: Any, texts: torch.Tensor, seeds: int, tokens: int, few: bool
+) -> Any:
     """Gauss-Newton samples (formats, windows, probes) of the texts and of each way without any, by seed."""
     from quant_risk_analyzer.gauss_newton import score_products
 
     for seed in range(seeds):
         for label, way in {"text": None, **WAYS}.items():
-            if seed and label not in REPEATED:
+            if (seed or few) and label not in USED:
                 continue
             started = time.perf_counter()
             ids = texts if way is None else ids_of(model, way, tokens=tokens, seed=seed)
@@ -160,6 +163,7 @@ def study_recipe(recipe: zoo.Recipe, options: argparse.Namespace) -> None:
             seeds=options.seeds,
             measured=options.measured,
             tokens=options.tokens_read,
+            few=options.few,
         ),
     }
     _write(found, options.output / f"{recipe.name}.json", options.device)
@@ -193,7 +197,7 @@ def study_zoo(options: argparse.Namespace) -> None:
                 print(f"{recipe.name}: FAILED {type(error).__name__}: {error}", flush=True)
 
 
-def _joined(path: Path) -> Measurement:
+def joined_truth(path: Path) -> Measurement:
     """What truth_rows.py measured in parts, as one: the standard errors are from what the parts differ by."""
     parts = json.loads(path.read_text(encoding="utf-8"))["parts"]
     layers = []
@@ -220,7 +224,8 @@ def study_model(options: argparse.Namespace) -> None:
         seeds=options.seeds,
         measured=options.measured,
         tokens=options.tokens_read,
-        truth=_joined(options.truth) if options.truth else None,
+        few=options.few,
+        truth=joined_truth(options.truth) if options.truth else None,
     )
     name = options.name or Path(options.model).stem
     _write({"model": name, "family": name, **found}, options.output / f"{name}.json", options.device)
@@ -241,6 +246,7 @@ def main() -> None:
         each.add_argument("--seeds", type=int, default=3)
         each.add_argument("--measured", type=int, default=MEASURED)
         each.add_argument("--tokens-read", type=int, default=READ)
+        each.add_argument("--few", action="store_true", help="Leave out the ways that rate does not use.")
     many.add_argument("--workers", type=int, default=6)
     many.add_argument("--models", type=int, default=None)
     many.add_argument("--first", type=int, default=0)

@@ -5,7 +5,8 @@ Run: python rank_tables.py [ROWS RESULT.json]
      rank_study.py filled; after calibrate.py, whose constants the tier of the weights alone takes)
 
 For each score, format and group of models: the mean over the models of Spearman's rho over all layers, within
-roles, and of the recall of the worst tenth, with a 95 % interval by drawing models anew.
+roles, and of the recall of the worst tenth, with a 95 % interval by drawing models anew; of one model alone,
+by drawing its layers anew within each role.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rank_rows import ROWS, loaded
+from rank_rows import ROWS, WITHOUT_DATA, loaded
+from scipy.stats import rankdata
 
 from quant_risk_analyzer.agreement import rank_agreement
+from quant_risk_analyzer.confidence import place_factors
 from quant_risk_analyzer.weights_only import weight_risk
 
 DRAWS = 4000
+LAYER_DRAWS = 1000
 ROLE_TABLE = "role names (perfect table)"
 WEIGHTS = "weights only"
+AS_SAMPLED = ", as sampled"  # without the factors for the places
 
 
 def learned(model: dict[str, Any]) -> bool:
@@ -36,8 +41,16 @@ def damage(model: dict[str, Any], kind: str) -> dict[str, float]:
     return {layer["name"]: layer["kl"][kind] for layer in model["layers"]}
 
 
+def sampled(model: dict[str, Any], score: str, kind: str) -> dict[str, float]:
+    """A score of the study as it was sampled, by layer."""
+    return {layer["name"]: layer["scores"][score][kind] for layer in model["layers"]}
+
+
 def predicted(model: dict[str, Any], score: str, kind: str) -> dict[str, float]:
-    """What a score says by layer; the perfect table of role names knows the mean damage of each role."""
+    """What a score says by layer: without data with the factors for the places, as `rate` has them.
+
+    The perfect table of role names knows the mean damage of each role.
+    """
     if score == ROLE_TABLE:
         by_role: dict[str, list[float]] = {}
         for layer in model["layers"]:
@@ -46,7 +59,12 @@ def predicted(model: dict[str, Any], score: str, kind: str) -> dict[str, float]:
     if score == WEIGHTS:
         errors = predicted(model, "weight relative error", kind)
         return {layer["name"]: weight_risk(errors[layer["name"]], layer["role"]) for layer in model["layers"]}
-    return {layer["name"]: layer["scores"][score][kind] for layer in model["layers"]}
+    found = sampled(model, score.removesuffix(AS_SAMPLED), kind)
+    tier = score.partition(",")[0]
+    if tier not in WITHOUT_DATA or score.endswith(AS_SAMPLED):
+        return found
+    factors = place_factors(list(found), tier)
+    return {name: factors[name] * value for name, value in found.items()}
 
 
 def agreements(models: list[dict[str, Any]], score: str, kind: str) -> dict[str, list[float]]:
@@ -78,6 +96,52 @@ def interval(values: list[float]) -> dict[str, float]:
     }
 
 
+def layers_drawn(model: dict[str, Any], score: str, kind: str) -> dict[str, dict[str, float]]:
+    """The figures of one model with their 95 % intervals, by drawing its layers anew within each role."""
+    values, truth = predicted(model, score, kind), damage(model, kind)
+    roles = {layer["name"]: layer["role"] for layer in model["layers"]}
+    found = rank_agreement(values, truth, roles)
+    x, y = (np.array([side[name] for name in roles]) for side in (values, truth))
+    groups = [
+        np.flatnonzero(np.array(list(roles.values())) == role) for role in dict.fromkeys(roles.values())
+    ]
+    generator = np.random.default_rng(0)
+    parts = [group[generator.integers(0, len(group), (LAYER_DRAWS, len(group)))] for group in groups]
+    drawn = np.concatenate(parts, 1)
+    worst = max(1, round(len(x) / 10))
+    tops = [np.argsort(-side[drawn], 1)[:, :worst] for side in (x, y)]
+    draws = {
+        "overall": _rho(x[drawn], y[drawn]),
+        "within role": np.nanmean([_rho(x[part], y[part]) for part in parts if part.shape[1] >= 3], 0)
+        if any(part.shape[1] >= 3 for part in parts)
+        else np.full(LAYER_DRAWS, np.nan),
+        "worst tenth found": (tops[0][:, :, None] == tops[1][:, None, :]).any(2).mean(1),
+    }
+    means = (found.overall, found.within_role, found.top_decile_recall)
+    answer = {}
+    for (figure, each), mean in zip(draws.items(), means, strict=True):
+        known = each[np.isfinite(each)]
+        low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
+        answer[figure] = {"mean": mean, "low": float(low), "high": float(high), "least": mean}
+    return answer
+
+
+def _rho(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Spearman's rho of each row; NaN where one side is constant."""
+    a, b = (rankdata(side, axis=1) for side in (x, y))
+    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        rho: np.ndarray[Any, Any] = (a * b).sum(1) / np.sqrt((a**2).sum(1) * (b**2).sum(1))
+    return rho
+
+
+def figures(models: list[dict[str, Any]], score: str, kind: str) -> dict[str, dict[str, float]]:
+    """Overall, within-role and recall of a group, each with its interval."""
+    if len(models) == 1:
+        return layers_drawn(models[0], score, kind)
+    return {name: interval(values) for name, values in agreements(models, score, kind).items()}
+
+
 def groups(models: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The zoo together, and each other model alone."""
     found = {"zoo": [model for model in models if model.get("recipe") and learned(model)]}
@@ -93,13 +157,10 @@ def tables(models: list[dict[str, Any]]) -> dict[str, Any]:
         every = [set(model["layers"][0]["scores"]) for model in members]
         common = set.intersection(*every)
         scores = [name for name in members[0]["layers"][0]["scores"] if name in common]
+        scores += [each + AS_SAMPLED for each in WITHOUT_DATA if each in common]
         scores += [WEIGHTS, ROLE_TABLE]
         found[group] = {
-            kind: {
-                score: {name: interval(values) for name, values in agreements(members, score, kind).items()}
-                for score in scores
-            }
-            for kind in members[0]["formats"]
+            kind: {score: figures(members, score, kind) for score in scores} for kind in members[0]["formats"]
         }
     return found
 

@@ -12,7 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # a test loads this file by its path
 
-from study_sections import encoder, exact_samples, real_tools, scans
+from study_sections import encoder, real_tools, scans, without_data
 
 PACKAGE = Path(__file__).resolve().parents[1]
 RESULTS = PACKAGE / "benchmarks" / "results"
@@ -21,6 +21,8 @@ OURS = {
     "text": "**32 texts**",
     "own samples": "**no data (own samples)**",
     "random tokens": "**no data (random tokens)**",
+    "own samples, as sampled": "no data (own samples), as sampled",
+    "random tokens, as sampled": "no data (random tokens), as sampled",
     "weights only": "**weights only**",
 }
 PEERS = {
@@ -73,13 +75,14 @@ def page(results: dict[str, Any]) -> str:
         f"Measured on {study['device']}, torch {study['torch']}, {study['date']}; the encoder on a CPU.",
         "**Scores**: in these tables the scores of other tools are their formulas written again on the same "
         "rounding errors (`peers.py`); the next section has the tools themselves and how well the formulas "
-        "stand for them. Own samples were drawn by four rounds for all positions at once; `rate` draws them "
-        "exactly now, see below. Recall: how many of the truly worst tenth of a model's layers are in the "
+        "stand for them. Without data the risk has factors for the places of the layers, fitted on half of "
+        "the zoo's families as the chances are; the rows `as sampled` are without them. Recall: how many of "
+        "the truly worst tenth of a model's layers are in the "
         "predicted worst tenth. In brackets the 95 % interval by drawing models anew. The rows behind the "
         "tables, layer by layer, are `results/rank_rows.csv`: `rank_tables.py` computes the tables from "
         "them.",
         *real_tools(results),
-        *exact_samples(results),
+        *without_data(results),
         *encoder(results),
         *_groups(study["tables"]),
         *_calibration(results["calibration"]),
@@ -103,7 +106,7 @@ def _groups(tables: dict[str, Any]) -> list[str]:
             for score, label in {**OURS, **PEERS}.items():
                 cells = [kinds[kind].get(score, {}).get(figure) for kind in shown]
                 if all(cell is not None for cell in cells):
-                    lines.append(f"| {label} | " + " | ".join(_cell(cell, group) for cell in cells) + " |")
+                    lines.append(f"| {label} | " + " | ".join(map(_cell, cells)) + " |")
             parts.append("\n".join(lines))
     return parts
 
@@ -116,11 +119,9 @@ def _heading(figure: str) -> str:
     }[figure]
 
 
-def _cell(found: dict[str, float], group: str) -> str:
+def _cell(found: dict[str, float]) -> str:
     if found["mean"] != found["mean"]:
         return "-"
-    if group != "zoo":
-        return f"{found['mean']:.2f}"
     return f"{found['mean']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
 
 

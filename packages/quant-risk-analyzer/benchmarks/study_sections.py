@@ -67,54 +67,48 @@ def _formula(method: str, scores: dict[str, dict[str, float]], row: dict[str, An
     return f"{min(found):.3f}"
 
 
-def exact_samples(results: dict[str, Any]) -> list[str]:
-    """No data, drawn position by position: against the rounds of the tables, and a text."""
+def without_data(results: dict[str, Any]) -> list[str]:
+    """What the model reads when there is no text: every way, on the models that did not choose."""
+    found = results.get("ways")
+    if found is None:
+        return []
     parts = [
-        "## No data: exact samples",
-        "`rate` without a text runs the model on what it writes itself, drawn position by position. The "
-        "tables' own samples are four rounds for all positions at once, of which only the first tokens are "
-        "exact. Bias and spread: of log(measured / predicted).",
+        "## No data: what should the model read?",
+        f"Ways listed in `ways.py` before any was judged; {len(found['chosen_on'])} models of half of the "
+        f"zoo's families choose (by the sum of the two correlations, over the formats): "
+        f"**{found['chosen']}**. The tables are of all other models: scores as sampled, without the factors "
+        "for the places of the layers. "
+        "A window has 64 tokens where no number says otherwise, and its first token is drawn uniformly; "
+        "`from the middle` leaves 32 tokens out that were written before it. 8192 tokens, 4 label draws. In "
+        "brackets the 95 % interval by drawing models, or the layers of one model, anew.",
+        f"Made by `rank_study.py` and `ways_tables.py` on {found['date']} ({found['device']}, torch "
+        f"{found['torch']}).",
     ]
-    labels = {"exact": "own samples, exact", "four rounds": "own samples, four rounds", "text": "32 texts"}
-    for name, found in results["own_samples"].items():
+    shown = sorted(found["merit"], key=lambda way: -found["merit"][way])
+    for group, models in found["judged_on"].items():
+        if group == "chosen on":
+            continue
+        title = f"{len(models)} models of the zoo" if group == "zoo" else group
         lines = [
-            f"| {name}: all layers / within role / worst tenth found; bias, spread | "
-            + " | ".join(FORMATS.values())
-            + " |",
+            f"| {title}: all layers / within role / worst tenth found | {' | '.join(FORMATS.values())} |",
             "| --- |" + " --- |" * len(FORMATS),
         ]
-        for score, label in labels.items():
-            cells = [
-                f"{_figures(each)}; {each['log_bias']:+.2f}, {each['log_deviation']:.2f}"
-                for kind in FORMATS
-                for each in (found["agreement"][kind][score],)
-            ]
-            lines.append(f"| {label} | {' | '.join(cells)} |")
-        parts += [
-            f"Made by `own_samples.py` on {found['date']} ({found['device']}; exact samples: "
-            f"{found['tokens']} tokens, {found['probes']} label draws each; the rounds and the texts, and "
-            f"the damage: {found['measured_on']}).",
-            "\n".join(lines),
-        ]
-    return [*parts, *_calibrated(results["own_samples"])]
+        for way in ("text", *shown):
+            if group in found["tables"][way]:
+                cells = [_three(found["tables"][way][group][kind]) for kind in FORMATS]
+                label = "32 texts" + way.removeprefix("text") if way.startswith("text") else way
+                lines.append(f"| {label} | {' | '.join(cells)} |")
+        if len(lines) > 2:
+            parts.append("\n".join(lines))
+    return parts
 
 
-def _calibrated(results: dict[str, Any]) -> list[str]:
-    counts: dict[str, float] = {}
-    brier = []
-    for found in results.values():
-        for kind in FORMATS:
-            each = found["agreement"][kind]["calibration"]
-            brier.append(each["brier"])
-            for key, value in each.items():
-                counts[key] = counts.get(key, 0) + value
-    return [
-        "The grades and intervals of this tier keep the constants that were fitted on the zoo with samples "
-        f"of four rounds. Judged on the exact samples of {', '.join(results)}, all formats: Brier score "
-        f"{sum(brier) / len(brier):.3f}; {counts['truly_in_c']} of {counts['layers_in_c']} layers graded C "
-        f"by rank are truly in the worst tenth, and {counts['truly_in_a']} of {counts['layers_in_a']} graded "
-        f"A; the measured damage lies in the interval for {counts['in_interval']} of {counts['layers']}."
-    ]
+def _three(found: dict[str, dict[str, float]]) -> str:
+    overall, within, recall = (found[name] for name in ("overall", "within role", "worst tenth found"))
+    return (
+        f"{overall['mean']:.2f} [{overall['low']:.2f}, {overall['high']:.2f}] / {within['mean']:.2f} / "
+        f"{recall['mean']:.2f}"
+    )
 
 
 def encoder(results: dict[str, Any]) -> list[str]:
@@ -131,10 +125,13 @@ def encoder(results: dict[str, Any]) -> list[str]:
     for label, each in found["agreement"].items():
         lines.append(f"| {label} | {' | '.join(_figures(each[kind]) for kind in FORMATS)} |")
     return [
-        "An encoder writes nothing. Its ids are drawn by their place in the vocabulary, which is ordered by "
-        f"frequency, or uniformly, between its first and last token (`encoder_no_data.py`, {found['date']}, "
-        f"{found['device']}; {found['windows']} windows of {found['length']}, {found['probes']} label draws; "
-        "the bank that the output compares with is drawn likewise):",
+        "An encoder writes nothing. Its ids are drawn uniformly, by their place in the vocabulary, which is "
+        "ordered by frequency, or from eight ids a window, between its first and last token; or the language "
+        "model that comes with checkpoint-lens, which learned texts of the kind that the damage is measured "
+        "on, writes "
+        f"(`encoder_no_data.py`, {found['date']}, {found['device']}; {found['windows']} windows of "
+        f"{found['length']}, {found['probes']} label draws, as sampled; the bank that the output compares "
+        "with is drawn likewise):",
         "\n".join(lines),
     ]
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from calibrate import split
 from rank_rows import ROWS, loaded
-from rank_tables import agreements, interval
+from rank_tables import figures
 from ways import WAYS
 
 RESULT = ROWS.with_name("ways.json")
@@ -25,12 +25,8 @@ TRIALS = ("", ", geometric mean", ", half of the tokens")
 
 
 def judged(models: list[dict[str, Any]], score: str) -> dict[str, dict[str, dict[str, float]]]:
-    """Figures by format, with intervals by drawing models anew."""
-    found = {}
-    for kind in models[0]["formats"]:
-        each = agreements(models, score, kind)
-        found[kind] = {figure: interval(each[figure]) for figure in FIGURES}
-    return found
+    """Figures by format, with intervals by drawing models, or the layers of one model, anew."""
+    return {kind: figures(models, score, kind) for kind in models[0]["formats"]}
 
 
 def merit(found: dict[str, dict[str, dict[str, float]]]) -> float:

@@ -7,13 +7,17 @@ import pytest
 import torch
 
 from quant_risk_analyzer import Thresholds, rate
+from quant_risk_analyzer import risk as estimates
 from quant_risk_analyzer.confidence import (
     OF_TIER,
     border_of_worst,
     calibrations,
     edge_ratio,
+    place_factors,
+    sum_interval,
     top_decile_chances,
 )
+from quant_risk_analyzer.sites import linear_sites
 
 
 def test_the_border_lies_between_the_worst_tenth_and_the_rest():
@@ -32,6 +36,37 @@ def test_chances_follow_the_logistic_curve_of_the_tier():
             logit = fit.intercept + fit.slope * math.log(risk / border)
             assert found[name] == pytest.approx(1 / (1 + math.exp(-logit)), rel=1e-9)
     assert all(math.isnan(each) for each in top_decile_chances({"a": 1.0, "b": 2.0}, tier).values())
+
+
+def test_sums_have_the_interval_of_the_tier(tiny):
+    report = rate(tiny, formats="int4", tokens=128, context=16)
+    found, fit = report.summary["formats"]["int4"], calibrations()["own samples"]
+    low, high = sum_interval(found["total_risk"], "own samples")
+    assert (found["total_damage_low"], found["total_damage_high"]) == (low, high)
+    assert math.log(high / low) == pytest.approx(fit.sum_log_high - fit.sum_log_low)
+    assert f"{low:.2g} to {high:.2g}" in found["text"]
+
+
+def test_without_data_the_place_of_a_layer_counts_and_with_a_text_it_does_not(tiny, text, monkeypatch):
+    """Also where a glob chooses some layers: the place is that among all of the model's."""
+    names = list(linear_sites(tiny))
+    chosen = {"tokens": 128, "context": 16, "formats": "int4", "layers": "*.1.*"}
+    found = {tier: rate(tiny, **chosen, **more).risks("int4") for tier, more in _tiers(text)}
+    monkeypatch.setattr(estimates, "place_factors", lambda names, tier: dict.fromkeys(names, 1.0))
+    for tier, more in _tiers(text):
+        fit, sampled = calibrations()[tier], rate(tiny, **chosen, **more).risks("int4")
+        for name, value in sampled.items():
+            place = names.index(name) / (len(names) - 1)
+            assert found[tier][name] == pytest.approx(
+                value * math.exp(fit.place_intercept + fit.place_slope * place)
+            )
+    assert calibrations()["own samples"].place_slope > 0
+    assert calibrations()["calibration text"].place_slope == 0
+    assert set(place_factors(["alone"], "own samples")) == {"alone"}
+
+
+def _tiers(text):
+    return ("own samples", {}), ("random tokens", {"rounds": 0}), ("calibration text", {"calibration": text})
 
 
 def test_noise_lies_at_its_edge_and_structure_above():

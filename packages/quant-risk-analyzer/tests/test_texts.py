@@ -59,3 +59,13 @@ def test_windows_of_a_text_are_slices_spread_over_it(tiny):
     found = text_windows(tiny, text, windows=3, length=9).tolist()
     assert found == [every[start : start + 9] for start in (0, 27, 63)]
     assert len(text_windows(tiny, text, windows=50, length=9)) == 11
+
+
+def test_a_burn_in_is_left_out_and_a_cold_model_writes_what_is_most_likely(tiny):
+    whole = own_windows(tiny, windows=4, length=8, seed=5, rounds=8, first=3)
+    assert (whole[:, 0] == 3).all()
+    kept = own_windows(tiny, windows=4, length=5, seed=5, rounds=8, burn_in=3, first=3)
+    assert torch.equal(kept, whole[:, 3:])
+    cold = own_windows(tiny, windows=4, length=8, seed=5, rounds=8, temperature=1e-4)
+    with torch.no_grad():
+        assert torch.equal(cold[:, 1:], tiny(cold).argmax(-1)[:, :-1])

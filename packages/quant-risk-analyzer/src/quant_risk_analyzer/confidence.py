@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -37,6 +37,12 @@ class TierCalibration:
         Of the judged layers graded by rank: how many of C and of A truly are in the worst tenth.
     layers_in_c, layers_in_a, layers_judged
         How many these are.
+    sum_log_low, sum_log_high
+        95 % interval of log(summed damage / summed risk) of a model, from the models that fitted.
+    sum_coverage
+        Part of the judged models and formats whose sum lies between them.
+    place_intercept, place_slope
+        Of log(measured / sampled) over the place of a layer, see `place_factors`; 0 where a text was read.
     models_fitted, models_judged
         How many models.
     """
@@ -55,6 +61,11 @@ class TierCalibration:
     layers_in_c: int
     layers_in_a: int
     layers_judged: int
+    sum_log_low: float
+    sum_log_high: float
+    sum_coverage: float
+    place_intercept: float
+    place_slope: float
     models_fitted: int
     models_judged: int
 
@@ -64,6 +75,18 @@ def calibrations() -> Mapping[str, TierCalibration]:
     """By tier; written by `benchmarks/calibrate.py` from the study's measurements."""
     text = files("quant_risk_analyzer").joinpath("calibration.json").read_text(encoding="utf-8")
     return {tier: TierCalibration(**found) for tier, found in json.loads(text)["tiers"].items()}
+
+
+def place_factors(names: Sequence[str], tier: str) -> dict[str, float]:
+    """What the risk of each layer is multiplied by, for the names of all layers in the order of the model.
+
+    What a model reads without data is not text: the first layers look too risky and the last ones not risky
+    enough. The factor is exp(intercept + slope * place) with the place 0 for the first layer and 1 for the
+    last, fitted on models of the study.
+    """
+    fit = calibrations()[tier]
+    places = np.linspace(0, 1, len(names)) if len(names) > 1 else np.full(len(names), 0.5)
+    return dict(zip(names, np.exp(fit.place_intercept + fit.place_slope * places).tolist(), strict=True))
 
 
 def border_of_worst(risks: np.ndarray[Any, Any]) -> float:
@@ -91,6 +114,12 @@ def damage_interval(risk: float, tier: str) -> tuple[float, float]:
     """Where the damage measured on another text lies in 95 % of the study's layers, nats per token."""
     fit = calibrations()[tier]
     return risk * math.exp(fit.log_low), risk * math.exp(fit.log_high)
+
+
+def sum_interval(total: float, tier: str) -> tuple[float, float]:
+    """Where the summed damage of all layers, each measured alone, lies in 95 % of the study's models."""
+    fit = calibrations()[tier]
+    return total * math.exp(fit.sum_log_low), total * math.exp(fit.sum_log_high)
 
 
 def edge_ratio(spectrum: np.ndarray[Any, Any], shape: tuple[int, int]) -> float:

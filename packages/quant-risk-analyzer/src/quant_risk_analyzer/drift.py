@@ -16,9 +16,8 @@ from quant_risk_analyzer.eigenvalue_drift import Eigensystem, measured_eigenvalu
 from quant_risk_analyzer.formats import Granularity, NumberFormat, format_named, formats_named
 from quant_risk_analyzer.noisy_spectrum import noisy_squares
 from quant_risk_analyzer.quantizers import checked, rounded
-from quant_risk_analyzer.row_noise import matrix, row_noise
+from quant_risk_analyzer.row_noise import LIVE, matrix, median_of_largest, row_noise
 
-LIVE = 1e-6  # of the largest value: below, a rank-deficient weight has only rounding
 LIMIT = 0.10  # a layer whose spectrum moves more than this is flagged
 EIGENVALUE_SIDE = 1024  # of wider weights no eigenvalues: 25 n^3 operations that hardly run in parallel
 # Neighbours scatter together: the largest of them scatters less than the largest of independent ones. Fitted
@@ -186,15 +185,14 @@ def _eigenvalues(gram: Array) -> Array:
 
 
 def _median_of_largest(means: Array, deviations: Array) -> float:
-    """Median of `max |means + deviations * normal|` for independent normals, by bisection."""
+    """Median of `max |means + deviations * normal|` for independent normals."""
     from scipy.special import ndtr
 
-    low, high = 0.0, float((np.abs(means) + 8 * deviations).max())
-    for _ in range(40):
-        middle = (low + high) / 2
-        inside = ndtr((middle - means) / deviations) - ndtr((-middle - means) / deviations)
-        low, high = (low, middle) if inside.prod() > 0.5 else (middle, high)
-    return high
+    def below(limit: float) -> Array:
+        inside: Array = ndtr((limit - means) / deviations) - ndtr((-limit - means) / deviations)
+        return inside
+
+    return median_of_largest(below, float((np.abs(means) + 8 * deviations).max()))
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ import numpy as np
 
 from quant_risk_analyzer.formats import Granularity, NumberFormat, format_named
 from quant_risk_analyzer.quantizers import checked, rounded
-from quant_risk_analyzer.row_noise import matrix, row_noise
+from quant_risk_analyzer.row_noise import LIVE, matrix, median_of_largest, row_noise
 
-LIVE = 1e-6  # of the largest modulus: below, a rank-deficient weight has only rounding
 # An eigenvalue that moves past its neighbours is paired with a nearer one. Fitted to simulated noise on
 # random matrices, benchmarks/drift.py --fit.
 REACH = 0.7
@@ -152,7 +151,7 @@ def _spacing(values: Array) -> Array:
 
 
 def _median_of_largest(scales: Array, complex_values: Array) -> float:
-    """Median of the largest of independent changes of these mean squares, by bisection.
+    """Median of the largest of independent changes of these mean squares.
 
     A complex one has a modulus of Rayleigh's distribution, a real one the modulus of a normal.
     """
@@ -162,10 +161,9 @@ def _median_of_largest(scales: Array, complex_values: Array) -> float:
         return 0.0
     positive = scales > 0
     sizes, complex_values = scales[positive], complex_values[positive]
-    low, high = 0.0, 8 * float(sizes.max())
-    for _ in range(40):
-        middle = (low + high) / 2
-        ratio = middle / sizes
-        inside = np.where(complex_values, -np.expm1(-(ratio**2)), erf(ratio / math.sqrt(2)))
-        low, high = (low, middle) if inside.prod() > 0.5 else (middle, high)
-    return high
+
+    def below(limit: float) -> Array:
+        ratio = limit / sizes
+        return np.where(complex_values, -np.expm1(-(ratio**2)), erf(ratio / math.sqrt(2)))
+
+    return median_of_largest(below, 8 * float(sizes.max()))

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from quant_risk_analyzer.confidence import sum_interval
 from quant_risk_analyzer.formats import Granularity
 from quant_risk_analyzer.ratings import Thresholds
 
@@ -171,9 +172,11 @@ class RiskReport:
     def _summary(self, format: str) -> dict[str, object]:
         grades = Counter(layer.formats[format].rating for layer in self.layers)
         total = sum(self.risks(format).values())
+        low, high = sum_interval(total, self.tier)
         text = (
             f"{format}: {grades['A']} layers rated A, {grades['B']} B, {grades['C']} C; the risks of all "
-            f"{len(self.layers)} layers add up to {total:.2g} nats per token."
+            f"{len(self.layers)} layers add up to {total:.2g} nats per token (the measured sum, at 95 %: "
+            f"{low:.2g} to {high:.2g})."
         )
         return {
             "text": text,
@@ -181,6 +184,8 @@ class RiskReport:
             "B": grades["B"],
             "C": grades["C"],
             "total_risk": total,
+            "total_damage_low": low,
+            "total_damage_high": high,
             "denylist": self.graded("C", format=format),
             "rank_stability": self.rank_stability[format],
         }

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quant_risk_analyzer.agreement import spearman
-from quant_risk_analyzer.confidence import OF_TIER, damage_interval, edge_ratio, top_decile_chances
+from quant_risk_analyzer.confidence import (
+    OF_TIER,
+    damage_interval,
+    edge_ratio,
+    place_factors,
+    top_decile_chances,
+)
 from quant_risk_analyzer.drift import measured_drift, predict_drift, singular_values
 from quant_risk_analyzer.fixes import Fix, fix_for
 from quant_risk_analyzer.formats import Granularity, NumberFormat, formats_named
@@ -20,7 +26,7 @@ from quant_risk_analyzer.quantizers import quantize, rounded
 from quant_risk_analyzer.ratings import Thresholds
 from quant_risk_analyzer.reasons import channel_reasons, comparison_reasons
 from quant_risk_analyzer.report import FormatRisk, LayerRisk, RiskReport
-from quant_risk_analyzer.sites import Site, chosen_sites, unrated
+from quant_risk_analyzer.sites import Site, chosen_sites, linear_sites, unrated
 from quant_risk_analyzer.texts import windows_to_run
 
 if TYPE_CHECKING:
@@ -54,6 +60,8 @@ def rate(
     itself would write:
 
     .. math:: \text{risk} = \frac{1}{2T}\, \mathbb E_y \Bigl(\sum_t g_t(y) \cdot \Delta W x_t\Bigr)^2.
+
+    Without a calibration text it is multiplied by the calibrated `place_factors`.
 
     Parameters
     ----------
@@ -145,7 +153,8 @@ def rate_windows(
         seed=seed,
         on_progress=windows_done,
     )
-    samples = {name: found.scores**2 / (2 * context) for name, found in products.items()}
+    factors = place_factors(list(linear_sites(network)), tier)
+    samples = {name: factors[name] * found.scores**2 / (2 * context) for name, found in products.items()}
     facts = {}
     for done, (name, site) in enumerate(chosen.items(), 1):
         risks = samples[name].mean((1, 2))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+
+LIVE = 1e-6  # of the largest value of a spectrum: below, a rank-deficient weight has only rounding
+HALVINGS = 40  # of the interval that holds a median: to 1e-12 of it
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,15 @@ def row_noise(work: Array, error: Array) -> RowNoise:
     kept = 1 + (error * work).mean(1) / np.maximum(sizes, np.finfo(np.float64).tiny)
     variances = np.maximum((error**2).mean(1) - (1 - kept) ** 2 * sizes, 0)
     return RowNoise(kept, variances)
+
+
+def median_of_largest(below: Callable[[float], Array], high: float) -> float:
+    """Median of the largest of independent numbers in [0, high]; `below(x)`: their chances to be less."""
+    low = 0.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if below(middle).prod() > 0.5 else (middle, high)
+    return high
 
 
 def matrix(W: Any) -> Array:

@@ -56,10 +56,23 @@ def own_windows(
     uniform number through the rounds, so that after k rounds the first k + 1 tokens are an exact sample, and
     stay; the rest fits its neighbours as far as k rounds carry.
 
+    Parameters
+    ----------
+    model
+        Causal language model.
+    windows, length, seed, rounds
+        What to draw; without rounds the ids stay `random_windows`.
+    temperature
+        Divides the logits: below 1 the samples are more likely than what the model would write.
+    burn_in
+        Tokens written before each window and left out of it.
+    first
+        The first token, before the burn-in; random ids by default. `benchmarks/ways.py` compares the choices.
+
     Returns
     -------
     Tensor
-        int64 (windows, length); without rounds, `random_windows`.
+        int64 (windows, length).
     """
     import torch
 

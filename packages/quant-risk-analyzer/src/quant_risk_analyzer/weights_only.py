@@ -1,8 +1,9 @@
 """The first tier: a rating from the weights alone, read one at a time; the model is never built.
 
 What a rounding error costs is not in the weight. The risk here is the layer's squared relative error times
-what such an error cost, in the median, in layers of its role in the study's models: right in its order of
-magnitude, poor in its order within a role. The report says so: confidence "low".
+what such an error cost in layers of its role in the study's models, at the level of a model that learned for
+long: poor in its order within a role, and within a factor of ten in its sum. The report says so: confidence
+"low", and the interval of the sum.
 """
 
 from __future__ import annotations
