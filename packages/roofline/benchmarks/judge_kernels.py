@@ -3,9 +3,14 @@
     python packages/roofline/benchmarks/judge_kernels.py
     python packages/roofline/benchmarks/judge_kernels.py FOLDER ...
 
-The first form prints the committed run. The second makes it, results/kernels_h200.json and
-results/ceilings_h200.json, from folders with ncu.csv, cases.json, times.json and, in the first,
+The first form prints the committed run. The second adds to it, results/kernels_h200.json, the cases of
+folders with ncu.csv, cases.json and times.json, and makes results/ceilings_h200.json of the last one with a
 ceilings.json.
+
+Compulsory bytes are what memory moves when the last cache keeps all that is used again. For a product it does
+where the operands fit it, or where all tiles run at once and walk along the inner dimension together. Else a
+product reads operands again, in an order that the library chooses: its traffic lies between the compulsory
+bytes and what the L2 delivers.
 """
 
 from __future__ import annotations
@@ -18,10 +23,12 @@ from typing import Any
 
 from roofline import device, place
 from roofline.ncu import between_markers, read_ncu
+from roofline.placing import l2_bytes
 from roofline.tabled import kernel_from
 
 RESULTS = Path(__file__).parent / "results"
 MARKER = "bitwise_not"
+BAR = 0.1
 
 
 def counters(folder: Path) -> list[dict[str, Any]]:
@@ -54,15 +61,17 @@ def counters(folder: Path) -> list[dict[str, Any]]:
 
 
 def record(folders: list[Path]) -> None:
-    """Write the committed files: ceilings of the first folder, each case of the last one that has it."""
-    ceilings = json.loads((folders[0] / "ceilings.json").read_text())
-    cases = {case["name"]: case for folder in folders for case in counters(folder)}
-    stamp = {"date": time.strftime("%Y-%m-%d"), "device": ceilings["device"]}
-    versions = {**ceilings["versions"], "ncu": "2025.3.1.0"}
-    ceilings = {**stamp, "command": "roofline measure --device cuda --seconds 12 --seed 1"} | ceilings
-    (RESULTS / "ceilings_h200.json").write_text(json.dumps(ceilings, indent=1) + "\n")
-    command = "ncu --clock-control none ... python packages/roofline/benchmarks/kernels_gpu.py run"
-    payload = {**stamp, "command": command, "versions": versions, "cases": list(cases.values())}
+    """Write the committed files: each case of the last folder that has it, others as they were."""
+    run = json.loads((RESULTS / "kernels_h200.json").read_text())
+    cases = {case["name"]: case for case in run["cases"]}
+    stamp = {"date": time.strftime("%Y-%m-%d"), "device": run["device"]}
+    for folder in folders:
+        cases |= {case["name"]: {**case, "date": stamp["date"]} for case in counters(folder)}
+        if (folder / "ceilings.json").is_file():
+            ceilings = json.loads((folder / "ceilings.json").read_text())
+            ceilings = {**stamp, "command": "roofline measure --device cuda --seconds 12 --seed 1"} | ceilings
+            (RESULTS / "ceilings_h200.json").write_text(json.dumps(ceilings, indent=1) + "\n")
+    payload = {**run, **stamp, "cases": list(cases.values())}
     (RESULTS / "kernels_h200.json").write_text(json.dumps(payload, indent=1) + "\n")
 
 
@@ -71,8 +80,8 @@ def show() -> None:
     here = device(RESULTS / "ceilings_h200.json")
     print(f"{run['device']}, {run['date']}, {run['versions']}")
     print(
-        f"{'case':22} {'bound':8} {'counters':8} {'bytes':>10} {'dram':>10} {'ratio':>6} {'L2 ratio':>8}"
-        f" {'floor us':>9} {'us':>8} {'of roof':>7} {'SM':>5} {'DRAM':>5}"
+        f"{'case':22} {'bound':8} {'counters':8} {'bytes':>10} {'dram':>10} {'ratio':>6} {'10 %':>5}"
+        f" {'L2 ratio':>8} {'floor us':>9} {'us':>8} {'of roof':>7} {'SM':>5} {'DRAM':>5}"
     )
     for case in run["cases"]:
         entry = case | {"kind": case["kind"].removesuffix("_unfused")}
@@ -80,12 +89,12 @@ def show() -> None:
         placed = place(kernel.operator, here, dtype="bf16")
         busy = max(case["utilisation"], key=case["utilisation"].get)
         moved = kernel.operator.unfused_bytes if case["kind"].endswith("unfused") else kernel.operator.bytes
-        from roofline.placing import l2_bytes
-
+        within = "yes" if abs(case["dram_bytes"] / moved - 1) <= BAR else "no"
         print(
             f"{case['name']:22} {placed.bound:8} {busy:8} {moved / 1e6:10.1f}"
             f" {case['dram_bytes'] / 1e6:10.1f}"
-            f" {case['dram_bytes'] / moved:6.3f} {case['l2_bytes'] / l2_bytes(kernel.operator):8.3f}"
+            f" {case['dram_bytes'] / moved:6.3f} {within:>5}"
+            f" {case['l2_bytes'] / l2_bytes(kernel.operator):8.3f}"
             f" {placed.time_s * 1e6:9.1f} {case['time_s'] * 1e6:8.1f} {placed.time_s / case['time_s']:7.2f}"
             f" {case['utilisation']['compute']:5.2f} {case['utilisation']['memory']:5.2f}"
         )

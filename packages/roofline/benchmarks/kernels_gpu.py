@@ -149,9 +149,9 @@ CASES: dict[str, Callable[[], Case]] = {
     "gemm": lambda: _gemm(16384, 16384, 1024),
     # One wave of tiles: its blocks walk along k together, so memory should give each operand once.
     "gemm_one_wave": lambda: _gemm(2048, 2048, 32768),
-    # One operand small enough to stay in the L2, the other read along once, as in large prefills.
+    # One operand fits the L2, the other is longer: whether it is read once depends on the order of the tiles.
     "gemm_tall": lambda: _gemm(65536, 2048, 2048),
-    "gemm_resident": lambda: _gemm(8192, 8192, 512),
+    "gemm_resident": lambda: _gemm(8192, 8192, 512),  # both fit
     "gemm_wide": lambda: _gemm(2048, 28672, 8192),
     "gemm_square": lambda: _gemm(8192, 8192, 8192),
     "gemm_skinny": lambda: _gemm(64, 28672, 8192),
