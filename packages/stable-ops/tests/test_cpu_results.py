@@ -49,3 +49,16 @@ def test_compiled_loops_are_as_exact_and_faster_than_scipy(path):
         assert ratio(row) > 1, row
     for row in rows(path, form="torch+", op="rms_norm", size="fresh"):
         assert ratio(row) > 1, row
+
+
+def test_what_readme_says_of_compiled_loops():
+    path = FOLDER / "cpu_one_core_compiled.json"
+    assert len(rows(path)) > 70
+    for row in rows(path, form="numpy+"):
+        assert ratio(row) >= 1.5, row
+    for op, bar in (("softmax", 1), ("logsumexp", 3), ("rms_norm", 3)):
+        found = rows(path, form="torch+", op=op, size="fresh")
+        assert {row["dtype"] for row in found} == {"float32", "bfloat16", "float16"}
+        assert all(ratio(row) >= bar for row in found), op
+    for op in ("softmax", "log_softmax", "layer_norm", "silu", "swiglu"):
+        assert all(ratio(row) < 1 for row in rows(path, form="torch+", op=op, size="warm")), op

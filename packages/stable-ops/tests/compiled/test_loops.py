@@ -37,6 +37,21 @@ def test_the_rough_sum_is_a_quarter_of_its_bound_off_at_most(length):
         assert abs(loops.rough_sum_of_weights(x, peak) - exact) <= loops.ROUGH / 4 * exact
 
 
+@pytest.mark.parametrize("length", [1, 513, 300_007])
+def test_sums_of_long_rows_are_within_their_bound(length):
+    """Weights near 1, whose plain running sum would lose a digit for each doubling of the length."""
+    rng = np.random.default_rng(length)
+    x = (-1e-3 * rng.random(length)).astype(np.float32)
+    exact = np.exp(x.astype(np.longdouble)).sum()
+    for found in (loops.sum_of_weights(x, 0.0), loops.weights(x, 0.0, np.empty(length))):
+        assert abs(found - exact) <= 2.0**-46 * exact
+    for mean in (0.0, 1000.0):
+        first, second = loops.moments(x, mean)
+        d = x.astype(np.longdouble) - mean
+        assert abs(first - d.sum()) <= 2.0**-46 * np.abs(d).sum()
+        assert abs(second - (d * d).sum()) <= 2.0**-46 * (d * d).sum()
+
+
 def test_extremes_order_zeros_infinities_and_nan():
     x = np.array([-0.0, -5, 3, 0.0, 1e-45], np.float32)
     assert (loops.largest(x), loops.smallest(x)) == (3, -5)

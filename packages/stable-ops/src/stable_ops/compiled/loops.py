@@ -15,13 +15,14 @@ _LOG2_E, _LN2 = 1.4426950408889634, 0.6931471805599453
 # Adding 1.5 * 2^52 leaves the nearest integer in the low bits.
 _INTEGER = 6755399441055744.0
 _INTEGER_32 = np.float32(12582912.0)
-# So many float32 weights are added in float32.
+# So many numbers are added one after the other (in vectors at most a fourth), the sums of such pieces with
+# their errors: however long a row is, a sum of one sign is off by at most so many roundings.
 _PIECE = 512
 # A weight so small is nothing beside the peak's, in any format that results have.
 _LOWEST = -700.0
-# 64 additions one after the other in each of eight lanes are off by 2^-18; the exponentials by 2^-24 times
-# 4 + |x - peak|, whose mean over the weights is at most the logarithm of their number.
-ROUGH = 2.0**-16
+# _PIECE roundings to float32, and 4 + |x - peak| in the exponentials, whose mean over the weights is at most
+# the logarithm of their number.
+ROUGH = 2.0**-14
 _SIZE = np.int32(0x7FFFFFFF)
 
 
@@ -78,8 +79,15 @@ def smallest(x: Any) -> Any:
 
 
 @loop
-def weights(x: Any, peak: Any, e: Any) -> Any:
-    """exp(x - peak) into e; their sum, NaN if the row holds one."""
+def _added(s: Any, lost: Any, piece: Any) -> Any:
+    """s + piece, and what the roundings of such sums lost so far."""
+    t = s + piece
+    part = t - s
+    return t, lost + ((s - (t - part)) + (piece - part))
+
+
+@loop
+def _weights_piece(x: Any, peak: Any, e: Any) -> Any:
     s = 0.0
     for j in range(len(x)):
         w = exponential(np.float64(x[j]) - peak)
@@ -89,12 +97,30 @@ def weights(x: Any, peak: Any, e: Any) -> Any:
 
 
 @loop
-def sum_of_weights(x: Any, peak: Any) -> Any:
-    """The sum of exp(x - peak), NaN if the row holds one."""
+def weights(x: Any, peak: Any, e: Any) -> Any:
+    """exp(x - peak) into e; their sum, NaN if the row holds one."""
+    s, lost = 0.0, 0.0
+    for start in range(0, len(x), _PIECE):
+        stop = min(start + _PIECE, len(x))
+        s, lost = _added(s, lost, _weights_piece(x[start:stop], peak, e[start:stop]))
+    return s + lost
+
+
+@loop
+def _sum_piece(x: Any, peak: Any) -> Any:
     s = 0.0
     for j in range(len(x)):
         s = plus(s, exponential(np.float64(x[j]) - peak))
     return s
+
+
+@loop
+def sum_of_weights(x: Any, peak: Any) -> Any:
+    """The sum of exp(x - peak), NaN if the row holds one."""
+    s, lost = 0.0, 0.0
+    for start in range(0, len(x), _PIECE):
+        s, lost = _added(s, lost, _sum_piece(x[start : min(start + _PIECE, len(x))], peak))
+    return s + lost
 
 
 @loop
@@ -142,29 +168,21 @@ def log_of_sum(s: Any, x: Any, peak: Any) -> Any:
 
 
 @loop
-def sum_of(x: Any) -> Any:
-    """The sum in float64."""
-    s = 0.0
-    for j in range(len(x)):
-        s = plus(s, np.float64(x[j]))
-    return s
-
-
-@loop
-def sum_of_squares(x: Any) -> Any:
-    """The sum of squares in float64."""
-    s = 0.0
-    for j in range(len(x)):
-        s = plus(s, np.float64(x[j]) * np.float64(x[j]))
-    return s
-
-
-@loop
-def moments(x: Any, mean: Any) -> Any:
-    """The sums of x - mean and of its square."""
+def _moments_piece(x: Any, mean: Any) -> Any:
     s, q = 0.0, 0.0
     for j in range(len(x)):
         d = np.float64(x[j]) - mean
         s = plus(s, d)
         q = plus(q, d * d)
     return s, q
+
+
+@loop
+def moments(x: Any, mean: Any) -> Any:
+    """The sums of x - mean and of its square."""
+    s, lost, q, missed = 0.0, 0.0, 0.0, 0.0
+    for start in range(0, len(x), _PIECE):
+        first, second = _moments_piece(x[start : min(start + _PIECE, len(x))], mean)
+        s, lost = _added(s, lost, first)
+        q, missed = _added(q, missed, second)
+    return s + lost, q + missed

@@ -25,8 +25,6 @@ from stable_ops.compiled.loops import (
     moments,
     rough_sum_of_weights,
     smallest,
-    sum_of,
-    sum_of_squares,
     sum_of_weights,
     weights,
 )
@@ -131,7 +129,7 @@ def rms_norm(x: Any, out: Any, left: Any, kind: Any, scale: Any, eps: Any, twice
     for i in range(x.shape[0]):
         place = out[i]
         row, y = widened(x[i], given, kind), target(place, found)
-        mean = sum_of_squares(row) / len(row)
+        mean = moments(row, 0.0)[1] / len(row)
         root = math.sqrt(mean + eps)
         if not _usable(mean, eps, root):
             left[i] = True
@@ -154,7 +152,7 @@ def layer_norm(x: Any, out: Any, left: Any, kind: Any, scale: Any, shift: Any, e
     for i in range(x.shape[0]):
         place = out[i]
         row, y = widened(x[i], given, kind), target(place, found)
-        mean = sum_of(row) / len(row)
+        mean = moments(row, 0.0)[0] / len(row)
         off, square = moments(row, mean)
         # The rounding error of the mean.
         rest = off / len(row)
