@@ -124,6 +124,14 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _command(options: argparse.Namespace) -> str:
+    words = ["python packages/stable-ops/benchmarks/cpu.py"]
+    words += ["--form", *options.form] if options.form else []
+    words += [f"--{name} {value}" for name in ("op", "length") if (value := getattr(options, name))]
+    words += ["--rounds", str(options.rounds), *(["--one-core"] if options.one_core else []), "--output FILE"]
+    return " ".join(words)
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--output", type=Path, help="Write the rows here as JSON, after every point.")
@@ -148,6 +156,7 @@ def main() -> None:
         "time": "processor, one thread" if options.one_core else "wall",
         "cores": blocks.cores(),
         "torch_threads": torch.get_num_threads(),
+        "command": _command(options),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "versions": {name: version(name) for name in ("numpy", "scipy", "torch", "numba")},
         "rounds": options.rounds,

@@ -12,6 +12,7 @@ Operator x dtype x class of inputs. Errors are in units in the last place of the
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import platform
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from accuracy_page import pitfalls_page, render
 from numpy.typing import NDArray
 
 import stable_ops
+from stable_ops.bench.cpu import _device as device_name
 from stable_ops.fp import get_format, ulp
 from stable_ops.fp.rounding import round_float64
 from stable_ops.testing import error_ulp, misrounded
@@ -379,6 +381,9 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     results = {
+        "device": device_name(),
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "command": "python packages/stable-ops/benchmarks/errors.py --output FILE",
         "python": platform.python_version(),
         "numpy": np.__version__,
         "torch": torch.__version__.split("+")[0],
