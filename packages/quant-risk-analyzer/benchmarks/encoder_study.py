@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +86,8 @@ def damages(
     return found
 
 
-def studied(folder: Path, known: dict[str, Any] | None) -> dict[str, Any]:
-    """Truth and scores; the truth is taken from an earlier run where one is given."""
+def studied(folder: Path, known: dict[str, Any] | None, kept: Path) -> dict[str, Any]:
+    """Truth and scores; the truth of an earlier run where one is given, finished scores from `kept`."""
     import tokenizers
     import transformers
 
@@ -119,15 +118,17 @@ def studied(folder: Path, known: dict[str, Any] | None) -> dict[str, Any]:
         ],
         "text": [sentences(tokenizer, reference_text("calibration"), TEXTS), out_of_domain],
     }
-    timing = {}
+    done = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     for label, (ids, bank) in inputs.items():
-        started = time.perf_counter()
-        with torch.no_grad():
-            model.bank = model.embedding(bank)
-        products = score_products(model, ids, errors.__getitem__, sites, probes=PROBES)
-        timing[label] = time.perf_counter() - started
-        for name, found in products.items():
-            scores.setdefault(name, {})[label] = ((found.scores**2).mean((1, 2)) / 2).tolist()
+        if label not in done:
+            with torch.no_grad():
+                model.bank = model.embedding(bank)
+            products = score_products(model, ids, errors.__getitem__, sites, probes=PROBES)
+            found = {name: ((each.scores**2).mean((1, 2)) / 2).tolist() for name, each in products.items()}
+            done[label] = found
+            kept.write_text(json.dumps(done), encoding="utf-8")
+        for name, values in done[label].items():
+            scores.setdefault(name, {})[label] = values
     for name, site in sites.items():
         int8 = errors_of(site.weight, [format_named("int8")], "channel")[0]
         scores[name] |= peers.weight_scores(site, errors[name], int8)
@@ -144,7 +145,6 @@ def studied(folder: Path, known: dict[str, Any] | None) -> dict[str, Any]:
         "formats": list(FORMATS),
         "loss": None,
         "tokens": JUDGED * LENGTH,
-        "timing": timing,
         "layers": [
             {
                 "name": name,
@@ -171,7 +171,7 @@ def main() -> None:
     name = "all-MiniLM-L6-v2"
     known = json.loads(options.truth.read_text(encoding="utf-8")) if options.truth else None
     _write(
-        {"model": name, "family": name, **studied(options.folder, known)},
+        {"model": name, "family": name, **studied(options.folder, known, options.output / f"{name}.scores")},
         options.output / f"{name}.json",
         "cpu",
     )

@@ -142,6 +142,13 @@ def figures(models: list[dict[str, Any]], score: str, kind: str) -> dict[str, di
     return {name: interval(values) for name, values in agreements(models, score, kind).items()}
 
 
+def border_gap(model: dict[str, Any], kind: str) -> float:
+    """By how much the last layer of the truly worst tenth is worse than the next one, a fraction."""
+    ordered = sorted(damage(model, kind).values(), reverse=True)
+    worst = max(1, round(len(ordered) / 10))
+    return ordered[worst - 1] / ordered[worst] - 1
+
+
 def groups(models: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The zoo together, and each other model alone."""
     found = {"zoo": [model for model in models if model.get("recipe") and learned(model)]}
@@ -192,6 +199,7 @@ def main() -> None:
             "training_loss": model.get("training_loss"),
             "recipe": model.get("recipe"),
             "tokens": model["tokens"],
+            "border_gap": {kind: border_gap(model, kind) for kind in model["formats"]},
         }
         for model in models
     ]

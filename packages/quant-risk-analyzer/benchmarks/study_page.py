@@ -84,7 +84,7 @@ def page(results: dict[str, Any]) -> str:
         *real_tools(results),
         *without_data(results),
         *encoder(results),
-        *_groups(study["tables"]),
+        *_groups(study["tables"], {each["model"]: each["border_gap"] for each in models}),
         *_calibration(results["calibration"]),
         *_allocation(results),
         *scans(results),
@@ -92,7 +92,7 @@ def page(results: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _groups(tables: dict[str, Any]) -> list[str]:
+def _groups(tables: dict[str, Any], borders: dict[str, dict[str, float]]) -> list[str]:
     parts = []
     for group, kinds in tables.items():
         title = "The models trained by the study" if group == "zoo" else group
@@ -108,6 +108,12 @@ def _groups(tables: dict[str, Any]) -> list[str]:
                 if all(cell is not None for cell in cells):
                     lines.append(f"| {label} | " + " | ".join(map(_cell, cells)) + " |")
             parts.append("\n".join(lines))
+        if group in borders:
+            gaps = ", ".join(f"{gap:.1%} ({FORMATS[kind]})" for kind, gap in borders[group].items())
+            parts.append(
+                f"How clear the border of {group}'s worst tenth is: measured, its last layer costs {gaps} "
+                "more than the next one."
+            )
     return parts
 
 
