@@ -26,11 +26,11 @@ import pitfalls
 import torch
 from accuracy_page import pitfalls_page, render
 from numpy.typing import NDArray
+from references import exact_gelu, exact_gelu_tanh, exact_hf, torch_gemma, torch_hf
 
 import stable_ops
 from stable_ops.bench.cpu import _device as device_name
 from stable_ops.fp import get_format, ulp
-from stable_ops.fp.rounding import round_float64
 from stable_ops.testing import error_ulp, misrounded
 from stable_ops.testing.inputs import KINDS, MASKED_KINDS, draw
 from stable_ops.testing.oracles import truth
@@ -116,62 +116,6 @@ def _affine(y: Long, x: Long) -> Long:
     return (8 + np.log2(n)) * 2.0**-53 * (np.abs(y) + weight + 2 * bias)
 
 
-def _torch_hf(x: Any, weight: Any) -> Any:
-    """LlamaRMSNorm.forward of transformers."""
-    wide = x.to(torch.float32)
-    wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-6)
-    return weight * wide.to(x.dtype)
-
-
-def _torch_gemma(x: Any, weight: Any) -> Any:
-    """GemmaRMSNorm.forward of transformers."""
-    wide = x.float()
-    wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-6)
-    return (wide * (1.0 + weight.float())).type_as(x)
-
-
-def _exact_hf(x: Long, weight: Long, format: Any) -> Long:
-    inner = truth("rms_norm", x, np.ones(x.shape[-1]))
-    return round_float64(inner.astype(np.float64), format).astype(np.longdouble) * weight
-
-
-def _exact_gelu(x: Long) -> Long:
-    """By ball arithmetic of 160 bits, each distinct number once."""
-    import flint
-
-    def one(v: float) -> np.longdouble:
-        if np.isinf(v):
-            return np.longdouble(0.0 if v < 0 else v)
-        with flint.ctx.workprec(160):
-            t = flint.arb(v)
-            value = t / 2 * (-t / flint.arb(2).sqrt()).erfc()
-            high = float(value.mid())
-            return np.longdouble(high) + np.longdouble(float((value - flint.arb(high)).mid()))
-
-    return _each(one, x)
-
-
-def _exact_gelu_tanh(x: Long) -> Long:
-    import flint
-
-    def one(v: float) -> np.longdouble:
-        with flint.ctx.workprec(160):
-            t = flint.arb(v)
-            u = (flint.arb(2) / flint.arb.pi()).sqrt() * (t + flint.arb("0.044715") * t * t * t)
-            value = t / (1 + (-2 * u).exp())
-            high = float(value.mid())
-            rest = value - flint.arb(high)
-            return np.longdouble(high) + np.longdouble(float(rest.mid()) if rest.is_finite() else 0.0)
-
-    return _each(one, x)
-
-
-def _each(one: Callable[[float], np.longdouble], x: Long) -> Long:
-    values, places = np.unique(x.astype(np.float64), return_inverse=True)
-    found = np.array([one(float(v)) for v in values], dtype=np.longdouble)
-    return np.asarray(found[places.reshape(x.shape)])
-
-
 OPS: dict[str, Op] = {
     "softmax": Op(
         stable_ops.softmax, lambda x: torch.softmax(x, -1), lambda x: truth("softmax", x), ("x",),
@@ -194,20 +138,20 @@ OPS: dict[str, Op] = {
         lambda x, w: truth("rms_norm", x, w), ("x", "weight"), _of_row(6), _of_row(6),
     ),
     "rms_norm, hf": Op(
-        lambda x, w: stable_ops.rms_norm(x, w, form="hf"), _torch_hf, _exact_hf, ("x", "weight"),
+        lambda x, w: stable_ops.rms_norm(x, w, form="hf"), torch_hf, exact_hf, ("x", "weight"),
         _relative(1), _of_row(8),
     ),
     "rms_norm, gemma": Op(
-        lambda x, w: stable_ops.rms_norm(x, w, form="gemma"), _torch_gemma,
+        lambda x, w: stable_ops.rms_norm(x, w, form="gemma"), torch_gemma,
         lambda x, w: truth("rms_norm", x, 1 + w.astype(np.longdouble)), ("x", "weight"),
         _of_row(7), _of_row(7),
     ),
     "gelu": Op(
-        stable_ops.gelu, torch.nn.functional.gelu, _exact_gelu, ("x",), _relative(500), _relative(500),
+        stable_ops.gelu, torch.nn.functional.gelu, exact_gelu, ("x",), _relative(500), _relative(500),
     ),
     "gelu, tanh": Op(
         lambda x: stable_ops.gelu(x, approximate="tanh"),
-        lambda x: torch.nn.functional.gelu(x, approximate="tanh"), _exact_gelu_tanh, ("x",),
+        lambda x: torch.nn.functional.gelu(x, approximate="tanh"), exact_gelu_tanh, ("x",),
         lambda y, x: _tanh_bound(y, x), lambda y, x: _tanh_bound(y, x),
     ),
     "silu": Op(
@@ -296,7 +240,7 @@ def measure_case(op: Op, dtype: str, operands: Arrays) -> dict[str, Any]:
     """Errors of one call, as sums and maxima that can be joined with those of others."""
     wide = [a.astype(np.float64).astype(np.longdouble) for a in operands]
     with np.errstate(all="ignore"):
-        exact = op.exact(*wide, get_format(dtype)) if op.exact is _exact_hf else op.exact(*wide)
+        exact = op.exact(*wide, get_format(dtype)) if op.exact is exact_hf else op.exact(*wide)
         units = ulp(np.maximum(np.abs(exact), op.floor).astype(np.float64), dtype)
         if dtype == "float64":
             # A factor that is a subnormal number has lost digits before it is multiplied.
@@ -328,7 +272,7 @@ def measure_case(op: Op, dtype: str, operands: Arrays) -> dict[str, Any]:
 
 def shapes_of(op: Op) -> tuple[tuple[int, int], ...]:
     # Ball arithmetic takes 10 microseconds a number, and an elementwise operator has no rows.
-    return SHAPES if op.exact not in (_exact_gelu, _exact_gelu_tanh) else ((8, 1024),)
+    return SHAPES if op.exact not in (exact_gelu, exact_gelu_tanh) else ((8, 1024),)
 
 
 def measure_row(name: str, dtype: str, kind: str) -> Row:
