@@ -21,12 +21,13 @@ from peers import PEERS, compare, linear
 
 from latency_predictor import accuracy as a
 from latency_predictor.calibration import calibrate
-from latency_predictor.device_fit import completed, merged, shipped
+from latency_predictor.device_fit import DeviceFit, completed, merged, shipped
 from latency_predictor.fitting.own import read_collected
 from latency_predictor.fitting.stack import PassRow, pass_rows
+from latency_predictor.intervals import conformal
 from latency_predictor.prediction import predict
-from latency_predictor.stacks import find_stack
-from roofline import device
+from latency_predictor.stacks import PHASES, find_stack
+from roofline import Device, device
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -34,6 +35,7 @@ SMALL_OPT = ("opt-1.3b", "opt-2.7b", "opt-6.7b", "opt-13b")
 # Prefill of OPT-30B on one A100-80GB by FasterTransformer, fp16, batch 1: prompt, milliseconds. Read off
 # figure 9 of Xiao et al. 2023, SmoothQuant; nothing was fitted on it.
 OPT_30B_A100 = ((128, 59.0), (256, 98.0), (512, 186.0), (1024, 380.0))
+STACKS = ("cuda-graph", "compiled", "eager")  # that were measured on the H200
 BARS = {"gemm": (0.05, 0.15), "model": (0.05, 0.12), "sheet": (0.12, 0.25), "collect": (0.06, 0.15)}
 
 
@@ -58,6 +60,28 @@ def phases(name: str, judged: a.Judged, bar: tuple[float, float] | None = None) 
             line(f"  {phase}", part.errors, bar)
 
 
+def covered(content: dict, on: Device, fit: DeviceFit) -> None:
+    """Coverage of the 90 % intervals: each model judged by quantiles and widening of the others, its passes
+    predicted by a stack fitted on other families.
+    """
+    held, rows = 0.0, 0
+    for name in STACKS:
+        judged = a.unseen_models(content, name, device=on, fit=fit)
+        for phase in PHASES:
+            groups = defaultdict(list)
+            for row, log in zip(judged.rows, np.log(judged.measured / judged.predicted), strict=True):
+                if row.phase == phase:
+                    groups[row.model].append(float(log))
+            found = conformal(groups)
+            held += found["coverage_nested"] * found["rows"]
+            rows += found["rows"]
+            print(
+                f"  interval of {name}, {phase}: {found['coverage_nested']:.1%} of {found['rows']} rows of"
+                f" {found['groups']} models ({found['low_log']:+.3f} to {found['high_log']:+.3f})"
+            )
+    print(f"  all together: {held / rows:.1%} of {rows} (bar 88 to 92 %)")
+
+
 def own_rows() -> None:
     content, h200 = read_collected(RESULTS / "h200.json"), device("H200")
     fit = a.own_operators(content, h200)
@@ -65,10 +89,11 @@ def own_rows() -> None:
     line("H200, measured for this project", a.unseen_shapes(content, h200), BARS["gemm"])
 
     heading("Whole passes, H200: every family of models judged by a fit on the others")
-    for name in ("cuda-graph", "compiled", "eager"):
+    for name in STACKS:
         judged = a.unseen_models(content, name, device=h200, fit=fit)
         phases(name, judged, BARS["model"])
         print(f"  R^2 {judged.r2:.4f}")
+    covered(content, h200, fit)
     blind = a.unseen_models(content, "eager", device=h200, fit=fit, one_host=True)
     line("eager, as if nothing had been noted of the host's speed", blind.errors)
 
