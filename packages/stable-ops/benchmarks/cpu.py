@@ -48,10 +48,10 @@ PAIRS = (
     ("torch", "torch", (*ROWWISE, *NORMS), ("float32", "bfloat16", "float16"), LENGTHS),
     ("torch", "torch", ELEMENTWISE, ("float32", "bfloat16", "float16"), (4096,)),
     ("numpy+", "scipy", ROWWISE, ("float32",), LENGTHS),
-    ("numpy+", "scipy", ("silu", "swiglu"), ("float32",), (4096,)),
+    ("numpy+", "scipy", ELEMENTWISE, ("float32",), (4096,)),
     ("torch+", "torch", (*ROWWISE, *NORMS), ("float32",), LENGTHS),
     ("torch+", "torch", (*ROWWISE, *NORMS), ("bfloat16", "float16"), (4096,)),
-    ("torch+", "torch", ("silu",), ("float32",), (4096,)),
+    ("torch+", "torch", ("gelu", "silu"), ("float32",), (4096,)),
     ("torch+", "torch", ("swiglu",), ("float32", "bfloat16", "float16"), (4096,)),
     ("alone", "scipy", (*ROWWISE, *ELEMENTWISE), ("float32",), (4096,)),
 )

@@ -56,14 +56,6 @@ class Backend:
         return self.given.give(reversed_).flip(-1)  # torch knows no negative step, and copies
 
 
-class Compiled(Backend):
-    """The numpy forms in a program that has called `stable_ops.accelerate`."""
-
-    def takes_on(self, op, dtype):
-        """The exact gelu has no compiled form."""
-        return op != "gelu" and super().takes_on(op, dtype)
-
-
 class Interpreted(Backend):
     """The Triton kernels on CPU tensors; Triton read TRITON_INTERPRET when it was imported.
 
@@ -91,7 +83,7 @@ def make(name):
         return Backend(name, library("numpy"))
     if name == "compiled":
         pytest.importorskip("numba")
-        return Compiled(name, library("numpy"))
+        return Backend(name, library("numpy"))
     torch = pytest.importorskip("torch")
     if name == "torch":
         return Backend(name, library("torch"))

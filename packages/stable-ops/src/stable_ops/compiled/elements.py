@@ -11,6 +11,7 @@ import numpy as np
 from stable_ops.compiled.bits import loop
 from stable_ops.compiled.formats import rounded, spare_numbers, stored, target, widened
 from stable_ops.compiled.loops import exponential
+from stable_ops.compiled.tail import tail
 
 # As in `stable_ops.ops.activations`: what float64 cannot tell from 1/2 or 1 stays on its own side of it.
 _STEP, _TINY = 2.0**-50, 2.0**-48
@@ -19,12 +20,16 @@ _PIECE = 1024
 
 
 @loop
+def _off_ties(share: Any, x: Any) -> Any:
+    share = 1.0 - _STEP if share > 1.0 - _STEP else share
+    return 0.5 + np.copysign(0.5 * _STEP, x) if abs(x) < _TINY else share
+
+
+@loop
 def _logistic(t: Any, x: Any) -> Any:
     """The share 1 / (1 + exp(-t)) of x, off the ties of x times it; not zero where t is finite."""
     w = exponential(-abs(t))
-    share = (w if t < 0.0 else 1.0) / (1.0 + w)
-    share = 1.0 - _STEP if share > 1.0 - _STEP else share
-    return 0.5 + np.copysign(0.5 * _STEP, x) if abs(x) < _TINY else share
+    return _off_ties((w if t < 0.0 else 1.0) / (1.0 + w), x)
 
 
 @loop
@@ -39,6 +44,15 @@ def silu(x: Any, out: Any, kind: Any) -> None:
     """x / (1 + exp(-x))."""
     for j in range(len(x)):
         out[j] = rounded(_silu(np.float64(x[j])), out, kind)
+
+
+@loop
+def gelu(x: Any, out: Any, kind: Any) -> None:
+    """x times the normal distribution function."""
+    for j in range(len(x)):
+        y = max(np.float64(x[j]), -2000.0)
+        t = tail(abs(y))
+        out[j] = rounded(y * _off_ties(t if y < 0.0 else 1.0 - t, y), out, kind)
 
 
 @loop

@@ -11,7 +11,7 @@ _modules: tuple[ModuleType, ...] = ()
 
 
 def accelerate(on: bool = True) -> None:
-    """Let numba compile the loops on a CPU: the softmax family, norms, silu, swiglu, the tanh form of gelu.
+    """Let numba compile the operators' loops on a CPU: the softmax family, norms, gelu, silu, swiglu.
 
     Parameters
     ----------

@@ -180,7 +180,7 @@ def _raised(gate: Float64) -> Float64:
 
 
 def _elementwise(name: _Gate, x: Any) -> Any:
-    if name != "gelu" and mapping.fits_elements(x) and x.dtype.itemsize == 4:
+    if mapping.fits_elements(x) and x.dtype.itemsize == 4:
         return mapping.map_elements(name, x)
     if tensors.fits(x):
         x = without_gradients(x, "x")
