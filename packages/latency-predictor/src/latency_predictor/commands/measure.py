@@ -109,7 +109,7 @@ def fit(
                 "held_out": found.intervals,
                 "notes": list(found.notes),
             },
-            tables=[Table("On families of models left out of the fit", columns, table)],
+            tables=[Table("On families of models left out of the fit", columns, table)] if table else [],
             notes=[f"{found.rows} rows of {found.device.name}", *found.notes],
         )
     if write is not None:
