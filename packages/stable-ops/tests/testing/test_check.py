@@ -72,3 +72,11 @@ def test_bad_input():
         check(softmax, against="attention")
     with pytest.raises(BadInput, match="float8"):
         check(softmax, against="softmax", dtypes=["float8"])
+
+
+def test_what_a_kernel_raises_is_told_in_one_line():
+    def kernel(x):
+        raise RuntimeError("out of\n  memory")
+
+    failures = check(kernel, against="silu").failures
+    assert {failure.detail for failure in failures} == {"RuntimeError: out of memory"}

@@ -68,7 +68,7 @@ def round_(
         "value": value,
         "rounded": rounded,
         "ulp": unit,
-        "error_ulp": abs(error) / unit if math.isfinite(error) else math.inf,
+        "error_ulp": 0.0 if rounded == value else abs(error) / unit if math.isfinite(error) else math.inf,
         "format": target.name,
     }
     rows = [[key, str(fields[key])] for key in ("value", "rounded", "ulp", "error_ulp")]

@@ -17,6 +17,7 @@ from stable_ops.testing.library import Function, Library, along_rows, library
 from stable_ops.testing.oracles import ORACLES
 from stable_ops.testing.rounded import Rounded, correctly_rounded
 from stable_ops.testing.samplers import SAMPLERS, try_sampler
+from stable_ops.testing.target import in_one_line
 from stable_ops.testing.ulp import error_ulp
 
 # Enough outputs that a second rounding, wrong once in 30,000, shows itself.
@@ -220,7 +221,7 @@ def _try(call: Function, case: _Case, given: Library, op: str, tally: _Tally) ->
             call(*(given.give(np.ones_like(a)) for a in case.arguments))
             later, untouched = given.take(result), [given.take(a) for a in arguments]
     except Exception as error:  # whatever somebody's kernel raises is a finding
-        yield "raises", f"{type(error).__name__}: {error}"
+        yield "raises", in_one_line(error)
         return
     x, expected = case.arguments[0], case.expected
     if first.shape != expected.values.shape or first.dtype != x.dtype:
@@ -256,7 +257,7 @@ def _batches(call: Function, op: str, dtype: str, given: Library) -> Iterator[tu
                         yield "batch", f"{size} rows give other bits than among {_BATCH}"
                         return
     except Exception as error:  # as above
-        yield "raises", f"{type(error).__name__}: {error}"
+        yield "raises", in_one_line(error)
 
 
 def _measure(

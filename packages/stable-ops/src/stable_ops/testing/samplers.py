@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stable_ops.testing.library import Function, Library
+from stable_ops.testing.target import in_one_line
 
 Found = tuple[str, str, str, str]
 _DRAWS = 1000
@@ -85,7 +86,7 @@ def try_nucleus(function: Function, given: Library) -> Iterator[Found]:
             got = np.asarray(given.take(function(given.give(probabilities), p))).astype(bool)
             alone = np.asarray(given.take(function(given.give(probabilities[-1:]), p))).astype(bool)
         except Exception as error:  # whatever somebody's sampler raises is a finding
-            yield name, "float32", "raises", f"{type(error).__name__}: {error}"
+            yield name, "float32", "raises", in_one_line(error)
             continue
         if got.shape != exact.shape:
             yield name, "float32", "kind", f"shape {got.shape} where {exact.shape} is expected"
@@ -133,7 +134,7 @@ def try_sample(function: Function, given: Library) -> Iterator[Found]:
             again, reordered = draw(batch[:50], seeds[:50]), draw(batch, seeds[::-1])
             alone = np.concatenate([draw(batch[i : i + 1], seeds[i : i + 1]) for i in (0, 1, 77, 300)])
         except Exception as error:  # as above
-            yield name, "float32", "raises", f"{type(error).__name__}: {error}"
+            yield name, "float32", "raises", in_one_line(error)
             continue
         if tokens.shape != (_DRAWS,) or tokens.min() < 0 or tokens.max() >= row.size:
             detail = f"{tokens.shape} tokens for {_DRAWS} rows, or one beyond the vocabulary"

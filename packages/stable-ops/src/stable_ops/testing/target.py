@@ -1,4 +1,4 @@
-"""Finding the function that a command line names."""
+"""Finding the function that a command line names, and saying what it raised."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load_function(name: str) -> Callable[..., Any]:
     try:
         found: Any = importlib.import_module(module_name)
     except Exception as error:  # the module is not ours: whatever it raises is bad input
-        message = f"{type(error).__name__}: {error}".splitlines()[0]
+        message = in_one_line(error)
         raise BadInput(f"module {module_name!r} cannot be imported: {message}") from error
     for part in attribute.split("."):
         found = getattr(found, part, None)
@@ -36,3 +36,8 @@ def load_function(name: str) -> Callable[..., Any]:
         raise BadInput(f"module {module_name!r} has no function {attribute!r}: check its spelling")
     function: Callable[..., Any] = found
     return function
+
+
+def in_one_line(error: Exception) -> str:
+    """An exception of somebody's code, its line breaks as spaces."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
