@@ -62,3 +62,5 @@ def test_what_readme_says_of_compiled_loops():
         assert all(ratio(row) >= bar for row in found), op
     for op in ("softmax", "log_softmax", "layer_norm", "silu", "swiglu"):
         assert all(ratio(row) < 1 for row in rows(path, form="torch+", op=op, size="warm")), op
+    assert rows(path, form="numpy+", op="gelu")
+    assert all(ratio(row) < 1 for row in rows(path, form="torch+", op="gelu"))
