@@ -76,7 +76,7 @@ def test_a_kept_table_decides_unless_told_otherwise(tiny, texts, verdict):
 
 
 def test_the_table_of_the_h200_leaves_dense_what_is_slower_there():
-    """Pivoted 4096x4096 at rank 2,048 and above and 2,048 tokens, as recorded by benchmarks/latency_cuda.py."""
+    """Pivoted 4096x4096 at rank 2,048 and 2,048 tokens, as recorded by benchmarks/latency_cuda.py."""
     path = Path(__file__).parents[1] / "benchmarks" / "results" / "latency_h200.json"
     if not path.is_file():
         pytest.skip("the recorded table is not part of the wheel")
