@@ -94,6 +94,14 @@ def own_rows() -> None:
         phases(name, judged, BARS["model"])
         print(f"  R^2 {judged.r2:.4f}")
     covered(content, h200, fit)
+    hosted = a.unseen_models(content, "eager", device=h200, fit=fit)
+    first = {row["model"] for row in content["rows"] if row.get("stack") == "eager" and "run" not in row}
+    line(
+        "eager, models of the run that its recipe was set on", hosted.where(lambda r: r.model in first).errors
+    )
+    later = hosted.where(lambda r: r.model not in first)
+    if later.rows:
+        line("eager, models measured afterwards, on another machine", later.errors)
     blind = a.unseen_models(content, "eager", device=h200, fit=fit, one_host=True)
     line("eager, as if nothing had been noted of the host's speed", blind.errors)
 
