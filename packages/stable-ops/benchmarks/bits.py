@@ -7,19 +7,22 @@ The inputs are made of whole numbers from Philox and of powers of two, so that t
     python packages/stable-ops/benchmarks/bits.py --compare packages/stable-ops/benchmarks/results/bits*.json
 
 On a CUDA device the outputs that differ from numpy's are counted as well: for an operator of tier T1 there are
-none, for one of T2 their number is recorded, and two devices agree with each other.
+none, for one of T2 their number is recorded, and two devices that ran the same kernels agree with each other.
 """  # noqa: E501 (commands in one line)
 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import datetime
 import functools
 import hashlib
+import inspect
 import json
+import multiprocessing
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ import numpy as np
 
 from stable_ops.fp.formats import get_format
 from stable_ops.fp.rounding import round_float64
+from stable_ops.ops.triton import tiers as triton_kernels
 from stable_ops.ops.triton.tiers import tier
 from stable_ops.testing.library import library
 from stable_ops.testing.oracles import ORACLES, ours
@@ -85,12 +89,14 @@ def on_the_host(op: str, dtype: str, length: int) -> np.ndarray:
     return np.asarray(ours(op)(*arguments(op, dtype, length)))
 
 
-def cells(backend: str, lengths: tuple[int, ...] = LENGTHS) -> Iterator[tuple[str, dict[str, Any]]]:
+def cells(
+    backend: str, lengths: tuple[int, ...] = LENGTHS, ops: Sequence[str] = tuple(ORACLES)
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """For each operator, dtype and length: its name and what was found."""
     given = (
         library("numpy") if backend == "numpy" else library("torch", "cpu" if backend == "torch" else backend)
     )
-    for op in ORACLES:
+    for op in ops:
         for dtype in DTYPES:
             for length in lengths:
                 x = arguments(op, dtype, length)
@@ -107,14 +113,38 @@ def label(name: str) -> str:
     return tier(ORACLES[op].operator or op, dtype)
 
 
-def measure(backends: list[str]) -> dict[str, Any]:
+def _of_one(backend: str, op: str) -> dict[str, Any]:
+    return dict(cells(backend, ops=[op]))
+
+
+def found_by(backend: str, workers: int) -> dict[str, Any]:
+    """All cells, an operator to a process: the host's part takes most of the time."""
+    if workers == 1:
+        return dict(cells(backend))
+    found: dict[str, Any] = {}
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+        for some in pool.map(functools.partial(_of_one, backend), ORACLES):
+            found |= some
+    return found
+
+
+def measure(backends: list[str], workers: int = 1) -> dict[str, Any]:
     import torch
 
     versions = {"numpy": np.__version__, "torch": torch.__version__, "python": platform.python_version()}
     device = torch.cuda.get_device_name() if any("cuda" in b for b in backends) else "CPU"
     when = datetime.datetime.now(datetime.UTC).date().isoformat()
-    found = {backend: dict(cells(backend)) for backend in backends}
-    return {"device": device, "date": when, "versions": versions, "backends": found}
+    found = {backend: found_by(backend, workers) for backend in backends}
+    kernels = {"kernels": sources()} if "cuda" in backends else {}
+    return {"device": device, "date": when, "versions": versions, **kernels, "backends": found}
+
+
+def sources() -> str:
+    """A hash of the files that the kernels are made of."""
+    ops = Path(inspect.getfile(triton_kernels)).parents[1]
+    files = sorted(file for folder in ("triton", "cuda") for file in (ops / folder).glob("*.*"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def compare(files: list[dict[str, Any]]) -> list[str]:
@@ -131,9 +161,13 @@ def compare(files: list[dict[str, Any]]) -> list[str]:
                 wrong.append(
                     f"{cell}: {name} differs from numpy in {entry['differing']} of {entry['outputs']}"
                 )
+    # The second tier may change with a kernel: only runs of the same ones are alike.
+    kernels = {f"{f['device']} {b}": f.get("kernels", "") for f in files for b in f["backends"]}
     for cell in reference:
-        if len({found[cell]["sha256"] for found in devices.values()}) > 1:
-            wrong.append(f"{cell}: {' and '.join(devices)} differ")
+        for version in dict.fromkeys(kernels[name] for name in devices):
+            same = [name for name in devices if kernels[name] == version]
+            if len({devices[name][cell]["sha256"] for name in same}) > 1:
+                wrong.append(f"{cell}: {' and '.join(same)} differ")
     return wrong
 
 
@@ -152,11 +186,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("backends", nargs="*", help="numpy, torch, cuda")
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--compare", type=Path, nargs="+")
     options = parser.parse_args()
     files = [json.loads(path.read_text()) for path in options.compare or []]
     if options.backends:
-        files.append(measure(options.backends))
+        files.append(measure(options.backends, options.workers))
         if options.output:
             options.output.write_text(json.dumps(files[-1], indent=1) + "\n")
     print("\n".join(summary(files)))

@@ -25,7 +25,7 @@ import torch
 
 from stable_ops.bench import table, timing
 from stable_ops.bench.accuracy import survey
-from stable_ops.bench.cases import ELEMENTWISE, ROW_OPS, SAMPLING, Point, plan
+from stable_ops.bench.cases import ELEMENTWISE, OPS, ROW_OPS, SAMPLING, Point, plan
 from stable_ops.bench.peers import BACKENDS, Absent, absence, versions
 from stable_ops.bench.report import BenchReport
 
@@ -36,7 +36,7 @@ FEW = (1024, 4096, 32_768, 131_072)
 ELEMENTS = {"bfloat16": 2**28, "float16": 2**28, "float32": 2**27}
 LATE = "flashinfer"
 # What these compile stays on disk for the next process.
-COMPILING = {"stable_ops", "torch.compile"}
+COMPILING = {"stable_ops", "torch.compile", "liger"}
 DTYPES = ("bfloat16", "float16", "float32")
 
 
@@ -47,24 +47,27 @@ def points(dtype: str) -> tuple[Point, ...]:
     return plan(ops, LENGTHS if first else FEW, [dtype], elements=ELEMENTS[dtype])
 
 
-def everything(few: bool, dtypes: Sequence[str] = DTYPES) -> list[Point]:
+def everything(few: bool, dtypes: Sequence[str] = DTYPES, ops: Sequence[str] = OPS) -> list[Point]:
     """The points of a run; the few of bfloat16 at four lengths, or all of some formats."""
-    chosen = [point for dtype in dtypes[: 1 if few else None] for point in points(dtype)]
+    chosen = [point for dtype in dtypes[: 1 if few else None] for point in points(dtype) if point.op in ops]
     return [point for point in chosen if not few or point.op not in ROW_OPS or point.length in FEW]
 
 
-def backends(point: Point) -> list[str]:
-    """The libraries of a point."""
+def backends(point: Point, compiled: Sequence[int] = COMPILED, uncompiled: Sequence[str] = ()) -> list[str]:
+    """The libraries of a point; torch.compile at some lengths, of all operators but some."""
     few = point.op in ROW_OPS and point.dtype != DTYPES[0] and point.length != 4096
     left_out = {"torch.compile", "quack"} if few else set()
-    if point.op in ROW_OPS and point.length not in COMPILED:
+    if point.op in uncompiled or (point.op in ROW_OPS and point.length not in compiled):
         left_out.add("torch.compile")
     return [name for name in BACKENDS if name not in left_out]
 
 
-def compile_part(part: int, parts: int, *, few: bool, dtypes: Sequence[str], only: Sequence[str]) -> None:
+def compile_part(part: int, parts: int, given: argparse.Namespace) -> None:
     """Fill the caches on disk with every `parts`-th point from `part`."""
-    todo = [(p, name) for p in everything(few, dtypes) for name in backends(p) if name in {*only} & COMPILING]
+    some, names = everything(given.few, given.dtypes, given.ops), {*given.only} & COMPILING
+    todo = [
+        (p, name) for p in some for name in backends(p, given.compiled, given.uncompiled) if name in names
+    ]
     for point, name in todo[part::parts]:
         # torch has no top-p to compile.
         if point.op not in SAMPLING or name != "torch.compile":
@@ -84,11 +87,12 @@ def accuracy(ops: list[str], folder: Path) -> None:
                 print(op, dtype, *some, flush=True)
 
 
-def speed(folder: Path, wait: Path | None, *, few: bool, dtypes: Sequence[str], only: Sequence[str]) -> None:
+def speed(folder: Path, wait: Path | None, given: argparse.Namespace) -> None:
     """Compile everything, or the kernels of some libraries, wait for the file, time."""
-    prepared = [timing.Prepared(point) for point in everything(few, dtypes)]
+    chosen = everything(given.few, given.dtypes, given.ops)
+    prepared = [timing.Prepared(point) for point in chosen]
     for some in (set(BACKENDS) - {"torch.compile", LATE}, {"torch.compile"}, {LATE}):
-        some &= set(only)
+        some &= set(given.only)
         if not some:
             continue
         # What other processes compile for all (see the top) is only loaded here.
@@ -96,7 +100,7 @@ def speed(folder: Path, wait: Path | None, *, few: bool, dtypes: Sequence[str], 
         while wait and compiled and not (wait.exists() or compiled.exists()):
             time.sleep(0.1)
         for one in prepared:
-            names = [name for name in backends(one.point) if name in some]
+            names = [name for name in backends(one.point, given.compiled, given.uncompiled) if name in some]
             if wait and wait.exists() and compiled and not compiled.exists():
                 late = Absent("was not compiled in time")
                 one.absent += [absence(late, *key(one.point), name) for name in names]
@@ -106,7 +110,8 @@ def speed(folder: Path, wait: Path | None, *, few: bool, dtypes: Sequence[str], 
                 one.absent += more.absent
         print("compiled", *some, flush=True)
     ran = {built.backend for one in prepared for built in one.variants}
-    launched = timing.launches(points(DTYPES[0]), [name for name in BACKENDS if name in ran])
+    timed = [point for point in points(DTYPES[0]) if point.op in given.ops]
+    launched = timing.launches(timed, [name for name in BACKENDS if name in ran])
     if wait:
         Path(f"{wait}.ready").touch()
     while wait and not wait.exists():
@@ -147,6 +152,7 @@ def merge(folder: Path, path: Path) -> None:
 
 def write(report: dict[str, Any], path: Path) -> None:
     """JSON with a line for each row."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines(rounded(report))) + "\n", encoding="utf-8")
 
 
@@ -177,6 +183,10 @@ def _choice(step: argparse.ArgumentParser) -> None:
     step.add_argument("--few", action="store_true", help="bfloat16 at four lengths only")
     step.add_argument("--dtypes", nargs="+", default=list(DTYPES), choices=list(DTYPES))
     step.add_argument("--only", nargs="+", default=list(BACKENDS), choices=list(BACKENDS))
+    lengths = list(COMPILED)
+    step.add_argument("--compiled", nargs="+", type=int, default=lengths, help="lengths with torch.compile")
+    step.add_argument("--uncompiled", nargs="+", default=[], choices=list(OPS), help="operators without it")
+    step.add_argument("--ops", nargs="+", default=list(OPS), choices=list(OPS))
 
 
 def main() -> None:
@@ -199,11 +209,11 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_grad_enabled(False)
     if given.step == "compile":
-        compile_part(given.part, given.parts, few=given.few, dtypes=given.dtypes, only=given.only)
+        compile_part(given.part, given.parts, given)
     elif given.step == "accuracy":
         accuracy(given.ops, given.output)
     elif given.step == "speed":
-        speed(given.output, given.wait, few=given.few, dtypes=given.dtypes, only=given.only)
+        speed(given.output, given.wait, given)
     else:
         merge(given.folder, given.path)
 

@@ -2,14 +2,15 @@
 
     cd packages/stable-ops/benchmarks
     python patch.py --output results.json
-    python patch.py --show results/patch_h100.json
+    python patch.py --show results/patch_h200.json
 
-Random weights, bf16, four layers of the widths of Llama 3.2 1B, OPT 1.3B and Gemma 2B; medians.
+Random weights, bf16, four layers of the widths of Llama 3.2 1B, OPT 1.3B, Gemma 2B and GPT-2 medium; medians.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import statistics
 from pathlib import Path
@@ -20,7 +21,7 @@ DECODE = {"rows": 16, "tokens": 1, "cached": 1024}
 
 
 def configs() -> dict[str, Any]:
-    """Four layers of three well-known models."""
+    """Four layers of well-known models."""
     import transformers
 
     return {
@@ -35,6 +36,10 @@ def configs() -> dict[str, Any]:
         "Gemma": transformers.GemmaConfig(
             hidden_size=2048, intermediate_size=16384, num_attention_heads=8, num_key_value_heads=1,
             head_dim=256, num_hidden_layers=4, vocab_size=32000,
+        ),
+        "GPT-2": transformers.GPT2Config(
+            n_embd=1024, n_head=16, n_layer=4, n_positions=4096, vocab_size=32000,
+            bos_token_id=0, eos_token_id=0,
         ),
     }  # fmt: skip
 
@@ -152,6 +157,8 @@ def main() -> None:
 
     results: dict[str, Any] = {
         "device": torch.cuda.get_device_name(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "command": "python packages/stable-ops/benchmarks/patch.py --output FILE",
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "rows": [],

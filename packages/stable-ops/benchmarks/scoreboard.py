@@ -225,19 +225,10 @@ def launched(run: Run) -> str:
     """Share of copy of the kernels alone, a line an operator and length."""
     lines = []
     for row in run["rows"]:
-        goal = GOALS.get(row["op"], {}).get(row["length"])
-        whole = row["of_copy"].get("float64")
-        speed = 4 * run["elements"] / row["ms"]["copy"] / 1e6
-        lines.append(
-            [
-                f"{row['op']}, {row['length']:,}",
-                f"{speed:,.0f}",
-                f"{row['of_copy']['plan']:.3f}",
-                f"{whole:.3f}" if whole else "",
-                f"{goal:.2f}" if goal else "",
-            ]
-        )
-    return table(["operator, N", "copy, GB/s", "stable-ops", "in float64", "goal, set for an H100"], lines)
+        fastest = max(share for name, share in row["of_copy"].items() if "threads=" in name)
+        shares = row["of_copy"]["triton"], fastest, GOALS[row["op"]][row["length"]]
+        lines.append([f"{row['op']}, {row['length']:,}", *(f"{share:.3f}" for share in shares)])
+    return table(["operator, N", "in Triton", "in clusters", "goal, set for an H100"], lines)
 
 
 def launches(run: Run) -> str:
@@ -294,6 +285,28 @@ def origin(run: Run) -> str:
     return f"{run['device']}, {run['date']}; {made}."
 
 
+def speeds(run: Run, device: str = "") -> Iterator[str]:
+    """Shares of bandwidth, sampling and host times; the device is named in the headings of a second one."""
+    dtypes = [d for d in ("bfloat16", "float16", "float32") if where(run["rows"], dtype=d)]
+    for dtype in dtypes:
+        yield f"## Speed by length, {dtype}{device}"
+        if dtype == "bfloat16":
+            yield GOAL
+        for op in operators(where(run["rows"], dtype=dtype)):
+            if op != "top_p":
+                against = "read bandwidth" if op == "logsumexp" else "copy"
+                yield f"### {op} ({dtype}), share of {against}{device}"
+                yield by_length(run, op, dtype)
+    if where(run["rows"], op="top_p"):
+        yield f"## Top-p sampling, p = 0.9, from float32 logits{device}"
+        yield SAMPLING
+        yield sampling(run)
+    if run["launches"]:
+        yield f"## Host time of a call, us{device}"
+        yield "A call on 4 rows of 1,024 numbers returns after this long; the device is still at work then."
+        yield launches(run)
+
+
 def gpu_part(run: Run) -> Iterator[str]:
     """The sections of a GPU run."""
     yield f"{origin(run)} A copy of 512 MiB moves {copied(run, 'bfloat16')} (bytes read and written)."
@@ -305,24 +318,7 @@ def gpu_part(run: Run) -> Iterator[str]:
         yield "## At a glance, float32"
         for op in operators(judged):
             yield glance(run, op, "float32")
-    dtypes = [d for d in ("bfloat16", "float16", "float32") if where(run["rows"], dtype=d)]
-    for dtype in dtypes:
-        yield f"## Speed by length, {dtype}"
-        if dtype == "bfloat16":
-            yield GOAL
-        for op in operators(where(run["rows"], dtype=dtype)):
-            if op != "top_p":
-                against = "read bandwidth" if op == "logsumexp" else "copy"
-                yield f"### {op} ({dtype}), share of {against}"
-                yield by_length(run, op, dtype)
-    if where(run["rows"], op="top_p"):
-        yield "## Top-p sampling, p = 0.9, from float32 logits"
-        yield SAMPLING
-        yield sampling(run)
-    if run["launches"]:
-        yield "## Host time of a call, us"
-        yield "A call on 4 rows of 1,024 numbers returns after this long; the device is still at work then."
-        yield launches(run)
+    yield from speeds(run)
     for dtype in [d for d in ("bfloat16", "float16", "float32") if where(run["accuracy"], dtype=d)]:
         yield f"## Errors by input, {dtype}"
         yield "Largest error in ulp; share misrounded."
@@ -338,44 +334,44 @@ def gpu_part(run: Run) -> Iterator[str]:
 
 INTRODUCTION = """# Scoreboard
 
-Accuracy, invariance and speed of the same operators in torch, torch.compile, Liger, QuACK,
-FlashInfer and stable-ops. Every number is from the files in
-`packages/stable-ops/benchmarks/results`, made with the library of `stable-ops bench`
-([how](cli.md#bench); on GPUs in parts, `benchmarks/gpu.py`); a test compares this page with them.
+Accuracy, invariance and speed of the same operators in torch, torch.compile, Liger, QuACK, FlashInfer and
+stable-ops. Every number is from the files in `packages/stable-ops/benchmarks/results`, made with the library
+of `stable-ops bench` ([how](cli.md#bench); on GPUs in parts, `benchmarks/gpu.py`); a test compares this page
+with them.
 
-How it is measured: all libraries of a line run in one process, in turn, one call each a round, in
-an order that shifts, with a device copy among them. Before each call 512 MiB are written, so
-nothing is left in L2; inputs rotate over three sets of 512 MiB. Times are between two CUDA events,
-medians of 51 rounds, compilation left out. Bytes are the operator's own: inputs once, outputs once.
-logsumexp and sampling, which only read, are measured against the fastest of several kernels that
-only read. A kernel whose answer is wrong is not timed."""
-GLANCE = """Four shares of copy bandwidth (logsumexp: of read bandwidth): the lowest over rows of
-128 to 512 numbers, of 1024, of 4096 to 32,768 and of 65,536 to 262,144. Errors are over all
-classes of inputs: normal, scale 10, mean 1000, and for gelu and silu all 65,536 inputs; "near
-ties" is the share misrounded among outputs whose exact value lies within 1/256 ulp of a tie,
-where half is what a coin gives. Same bits: a row alone and in batches of up to 2,048; "no, 3 of
-35" where 3 batch sizes changed bits. Trials failed: what the `check` command reports at a limit of
-one ulp (masks, NaN, overflow, layouts), without the cases that the library refuses by an
-exception. Errors of thousands of ulp are those of small results, relative to these results:
-GELU's tail, in bfloat16 LayerNorm's near the mean (in float32 its ulp is at least that of 1)."""
+How it is measured: all libraries of a line run in one process, in turn, one call each a round, in an order
+that shifts, with a device copy among them. Before each call 512 MiB are written, so nothing is left in L2;
+inputs rotate over three sets of 512 MiB. Times are between two CUDA events, medians of 51 rounds, compilation
+left out. Bytes are the operator's own: inputs once, outputs once. logsumexp and sampling, which only read,
+are measured against the fastest of several kernels that only read. What answers wrongly is not timed."""
+GLANCE = """Four shares of copy bandwidth (logsumexp: of read bandwidth): the lowest over rows of 128 to 512
+numbers, of 1024, of 4096 to 32,768 and of 65,536 to 262,144. Errors are over all classes of inputs: normal,
+scale 10, mean 1000, and for gelu and silu all 65,536 inputs; "near ties" is the share misrounded among
+outputs whose exact value lies within 1/256 ulp of a tie, where half is what a coin gives. Same bits: a row
+alone and in batches of up to 2,048; "no, 3 of 35" where 3 batch sizes changed bits. Trials failed: what the
+`check` command reports at a limit of one ulp (masks, NaN, overflow, layouts), without the cases that the
+library refuses by an exception. Errors of thousands of ulp are those of small results, relative to these
+results: GELU's tail, in bfloat16 LayerNorm's near the mean (in float32 its ulp is at least that of 1)."""
 GOAL = "The goals were set before anything was measured; stable-ops' share is bold where it reaches its goal."
-SAMPLING = """Milliseconds, and how often the logits could have been read in that time. The logits are normal
-with standard deviation 2, which makes a wide nucleus. stable-ops draws from the exact nucleus; FlashInfer is
-its softmax followed by its sampler, torch a sort, a cumulative sum and a draw."""
+SAMPLING = """Milliseconds, and how often the logits could have been read in that time. The logits are
+normal with standard deviation 2, which makes a wide nucleus. stable-ops draws from the exact nucleus;
+FlashInfer is its softmax followed by its sampler, torch a sort, a cumulative sum and a draw."""
 NEWER = """The same arithmetic as an H100 beside faster memory: a kernel that waits for memory there may be
-bound by its arithmetic here. What `benchmarks/tune.py` measured, in bfloat16, tensors of 2^28 numbers: the
-share of a copy in the same run, of the operator as it is called and, for the norms, of the kernels that
-compute in float64 throughout, as all did when the H100's tables were made. Both gave the same bits."""
-PROCESSOR = """The same on a CPU: numpy forms beside scipy.special and what one writes by hand with
-numpy, torch forms beside torch. Medians of rounds in which each runs once, beside a copy. "times rival" is
-how many times as fast as scipy.special (numpy form) or torch (torch form) ours is in the same rounds. Extra
+bound by its arithmetic here. This run was made while the kernels still changed: since then softmax of
+bfloat16 up to 16,384 takes the device's powers of 2, and other lengths of the norms run in clusters of
+thread blocks, which read a row once. [Verification](verification.md) has the errors."""
+LAUNCHED = """The kernels as they are, alone: `benchmarks/tune.py`, tensors of 2^28 bfloat16 numbers, the
+share of a copy in the same run. The faster one of each line is what runs; the bits of norms were the same."""
+PROCESSOR = """The same on a CPU: numpy forms beside scipy.special and what one writes by hand with numpy,
+torch forms beside torch. Medians of rounds in which each runs once, beside a copy. "times rival" is how
+many times as fast as scipy.special (numpy form) or torch (torch form) ours is in the same rounds. Extra
 memory is the most in use during the call beyond operands and result. Other programs used the same cores
 during this run: read the multiples, not the GB/s."""
 
 
 def unmeasured() -> Iterator[str]:
     """What the page should have and no committed run holds."""
-    yield "- Other libraries, sampling and other lengths on an H200; the norms as they are now on an H100."
+    yield "- Clusters on an H100; top-p, QuACK, FlashInfer, torch.compile and errors on an H200."
     if not where((load("h100_quack") or {"rows": []})["rows"], backend="quack"):
         yield "- QuACK's speed beside the others': only its errors are here."
 
@@ -388,10 +384,12 @@ def page() -> str:
         if other:
             parts.append(f"QuACK's numbers are those of a run of their own: {origin(other)}")
         parts += gpu_part(joined(run, other))
+    if run := load("h200"):
+        parts += ["## On an H200", f"{origin(run)} A copy of 512 MiB moves {copied(run)}. {NEWER}"]
+        parts += speeds(run, ", H200")
     if run := load("tune_h200"):
-        parts += ["## On an H200", f"{origin(run)} {NEWER}", launched(run)]
-    if missing := list(unmeasured()):
-        parts += ["## Not measured", "\n".join(missing)]
+        parts += ["## Kernels alone, H200", f"{origin(run)} {LAUNCHED}", launched(run)]
+    parts += ["## Not measured", "\n".join(unmeasured())]
     if run := load("bench_cpu"):
         parts += ["## On a CPU", PROCESSOR, f"{origin(run)} {run['threads']} threads.", processor(run)]
     return "\n\n".join(parts) + "\n"

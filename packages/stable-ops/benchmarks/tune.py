@@ -1,10 +1,13 @@
-"""Launch settings of the kernels for long and short rows, timed beside a copy: what the plans are chosen by.
+"""Launch settings of the kernels in CUDA C++, timed beside a copy and the kernels in Triton.
 
     tune=packages/stable-ops/benchmarks/tune.py
-    for i in $(seq 0 13); do python $tune compile $i 14 & done; wait     # fills Triton's cache on disk
-    python $tune time --output tune.json    # shares of copy, those of the plan among them
+    for i in $(seq 0 8); do python $tune compile $i 9 & done; wait     # fills the caches on disk
+    python $tune time --output tune.json
+    python $tune choose tune.json --output packages/stable-ops/src/stable_ops/ops/cuda/plans.json
 
-Every setting is also compared with the one that the plan has: bits that differ are counted (norms: none may).
+Every setting is also compared with the kernel in Triton: bits that differ are counted (norms: none may).
+The last step takes the fastest setting of each length, or none where the kernel in Triton is as fast; lengths
+that no file has keep what they have.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ from __future__ import annotations
 import argparse
 import datetime
 import functools
+import itertools
 import json
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -23,92 +28,107 @@ from typing import Any
 import torch
 import triton
 
+from stable_ops.ops.cuda import rows as clusters
 from stable_ops.ops.triton import norms, softmax
-from stable_ops.ops.triton.norm_plan import Plan
-from stable_ops.ops.triton.norm_plan import plan as plain
-from stable_ops.ops.triton.softmax_plan import Plan as SoftmaxPlan
-from stable_ops.ops.triton.softmax_rows import LOG_SOFTMAX as LOG_SOFTMAX_OP
-from stable_ops.ops.triton.softmax_rows import SOFTMAX as SOFTMAX_OP
 
 ELEMENTS = 2**28
 ROUNDS = 21
 DEVICE = torch.device("cuda", 0)
-PROCESSORS = torch.cuda.get_device_properties(DEVICE).multi_processor_count
-# Elements of a part, or of what is read at a time of a row that is read twice; parts; warps, registers, rows.
-NORMS: dict[int, list[tuple[int, int, int, int | None, int]]] = {
-    16384: [(16384, 1, 8, 128, 1), (4096, 1, 8, 64, 1)],
-    32768: [(32768, 1, 16, 128, 1), (8192, 1, 16, 64, 1), (4096, 8, 2, 96, 1)],
-    65536: [(8192, 1, 16, 64, 1), (16384, 1, 32, 64, 1), (4096, 16, 2, 96, 1)],
-    131072: [(8192, 1, 16, 64, 1), (16384, 1, 32, 64, 1), (4096, 32, 2, 96, 1)],
-    262144: [(16384, 1, 32, 64, 1), (8192, 32, 4, 96, 1)],
+# A setting is taken if it is so much faster.
+GAIN = 1.005
+# Numbers to a block, threads of a team, teams, stages, blocks to a multiprocessor, vectors in float32; each
+# with and without marking what is used once.
+Clusters = tuple[int, int, int, int, int, bool]
+LONG: list[Clusters] = [(8192, 128, 4, 2, 1, True), (8192, 64, 8, 1, 1, True), (8192, 128, 6, 1, 1, True)]
+SOFTMAX: dict[int, list[Clusters]] = {
+    16384: [
+        (16384, 256, 3, 2, 1, True),
+        (16384, 256, 2, 3, 1, True),
+        (16384, 512, 1, 6, 1, True),
+        (16384, 128, 6, 1, 1, True),
+        (8192, 128, 6, 2, 1, True),
+    ],
+    32768: [(32768, 512, 1, 3, 1, True)],
+    65536: [
+        (8192, 128, 4, 2, 1, True),
+        (8192, 128, 6, 2, 1, True),
+        (8192, 128, 8, 1, 1, True),
+        (16384, 256, 3, 2, 1, True),
+    ],
+    131072: [
+        (16384, 256, 3, 2, 1, True),
+        (16384, 128, 6, 1, 1, True),
+        (8192, 128, 4, 2, 1, True),
+        (8192, 128, 6, 2, 1, True),
+    ],
+    262144: [(16384, 256, 3, 2, 1, True)],
 }
-# Elements of a part, warps, registers.
-SOFTMAX: dict[int, list[tuple[int, int, int | None]]] = {
-    length: [(8192, 4, 80)] for length in (32768, 65536, 131072, 262144)
+LAYER_NORM: dict[int, list[Clusters]] = {
+    1024: [(1024, 32, 16, 4, 1, True), (1024, 32, 24, 2, 1, True), (1024, 32, 16, 2, 1, True)],
+    4096: [
+        (4096, 64, 8, 2, 1, True),
+        (4096, 64, 12, 1, 1, True),
+        (4096, 32, 16, 1, 1, True),
+        (4096, 64, 10, 2, 1, True),
+    ],
+    8192: [*LONG, (8192, 64, 9, 1, 1, True)],
+    16384: [*LONG, (16384, 128, 4, 1, 1, False), (16384, 256, 2, 2, 1, False)],
+    32768: LONG,
+    65536: LONG,
+    131072: LONG,
+    262144: [(16384, 128, 4, 1, 1, False), (16384, 256, 2, 2, 1, False)],
 }
+RMS_NORM: dict[int, list[Clusters]] = {
+    16384: [*LONG, (16384, 128, 4, 1, 1, True), (16384, 256, 2, 2, 1, True), (8192, 64, 10, 1, 1, True)],
+    32768: [*LONG, (16384, 128, 4, 1, 1, True), (16384, 256, 2, 2, 1, True), (8192, 128, 5, 2, 1, True)],
+    65536: [*LONG, (16384, 128, 4, 1, 1, True), (8192, 128, 5, 2, 1, True)],
+    131072: [*LONG, (16384, 128, 4, 1, 1, True), (16384, 256, 2, 2, 1, True)],
+    262144: [(16384, 128, 4, 1, 1, True), (16384, 256, 2, 2, 1, True), (32768, 512, 1, 2, 1, False)],
+}
+# What the operators are without the kernels that are tuned here.
+norms.available = softmax.available = lambda device: False
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A launch of an operator; no plan is the operator as it is called."""
+    """A launch of an operator."""
 
     op: str
     length: int
-    plan: Any
+    plan: clusters.Plan
     label: str
 
     def call(self) -> Callable[..., Any]:
         """What computes rows x, into a new tensor."""
-        if self.op in ("softmax", "log_softmax"):
-            return self._softmax()
-        centre = self.op == "layer_norm"
-        constants = {
-            "EPS": 1e-5 if centre else 1e-6,
-            "OFFSET": 0.0,
-            "CENTRE": centre,
-            "TWICE": False,
-            "SCALE": True,
-            "SHIFT": centre,
-        }
-        start = norms.launched(self.plan, self.length, DEVICE, PROCESSORS, constants)
+        if self.op == "softmax":
+            begin = clusters.softmax(self.plan, self.length, DEVICE)
+        else:
+            centre = self.op == "layer_norm"
+            form = {"centre": centre, "twice": False, "scale": True, "shift": centre}
+            eps = 1e-5 if centre else 1e-6
+            start = clusters.norms(self.plan, self.length, DEVICE, bf16=True, eps=eps, offset=0.0, **form)
 
-        def norm(x: Any, w: Any, b: Any) -> Any:
+        def rows(x: Any, w: Any, b: Any) -> Any:
             y = torch.empty_like(x)
-            start(len(x), x, w, b, y)
+            if self.op == "softmax":
+                begin(x, y, len(x))
+            else:
+                start(len(x), x, w, b, y)
             return y
 
-        return norm
-
-    def _softmax(self) -> Callable[..., Any]:
-        ops = {"softmax": SOFTMAX_OP.value, "log_softmax": LOG_SOFTMAX_OP.value}
-        start = softmax.launched(self.plan, self.length, ops[self.op], torch.bfloat16, DEVICE)
-
-        def probabilities(x: Any, w: Any, b: Any) -> Any:
-            y = torch.empty_like(x)
-            start(x, y, len(x))
-            return y
-
-        return probabilities
+        return rows
 
 
 def settings() -> Iterator[Setting]:
     """All of them."""
-    for op in ("rms_norm", "layer_norm"):
-        for length, choices in NORMS.items():
-            for part, parts, warps, registers, rows in choices:
-                plan = Plan(part, warps, rows=rows, parts=parts, registers=registers, fours=True)
-                label = f"{parts}x{part} rows={rows} warps={warps} registers={registers}"
-                yield Setting(op, length, plan, label)
-            yield Setting(
-                op, length, plain(length, centre=op == "layer_norm", processors=PROCESSORS), "float64"
-            )
-    for op in ("softmax",):
-        for length, more in SOFTMAX.items():
-            for part, warps, registers in more:
-                parts = length // part
-                wide = SoftmaxPlan("parts", part, warps, parts=parts, pairs=True, registers=registers)
-                label = f"{parts}x{part} warps={warps} registers={registers}"
-                yield Setting(op, length, wide, label)
+    for op, choices in (("softmax", SOFTMAX), ("layer_norm", LAYER_NORM), ("rms_norm", RMS_NORM)):
+        for length, several in choices.items():
+            for fields, streamed in itertools.product(several, (False, True)):
+                plan = clusters.Plan(*fields, streamed)
+                size = f"{plan.blocks(length)}x{plan.part} threads={plan.threads} teams={plan.teams}"
+                more = f"stages={plan.stages} resident={plan.resident}{'' if plan.wide else ' narrow'}"
+                more += " streamed" if streamed else ""
+                yield Setting(op, length, plan, f"{size} {more}")
 
 
 def operands(length: int, count: int) -> tuple[Any, Any, Any]:
@@ -119,23 +139,26 @@ def operands(length: int, count: int) -> tuple[Any, Any, Any]:
 
 
 def reference(op: str) -> Callable[..., Any]:
-    """The operator as it is called."""
+    """The operator by its kernels in Triton."""
     return {
         "rms_norm": lambda x, w, b: norms.rms_norm(x, w, eps=1e-6, form="exact", axis=-1),
         "layer_norm": lambda x, w, b: norms.layer_norm(x, w, b, eps=1e-5, axis=-1),
         "softmax": lambda x, w, b: softmax.softmax(x),
-        "log_softmax": lambda x, w, b: softmax.log_softmax(x),
     }[op]
 
 
-def compile_part(part: int, parts: int) -> None:
-    """Start every `parts`-th setting once."""
-    for one in list(settings())[part::parts]:
+def compile_part(part: int, parts: int, only: list[str]) -> None:
+    """Start every `parts`-th setting once, and the operators as they are called."""
+    some = [one for one in settings() if not only or one.op in only]
+    plans = dict.fromkeys((one.op, one.length) for one in some)
+    todo: list[tuple[str, int, Setting | None]] = [(op, length, None) for op, length in plans]
+    todo += [(one.op, one.length, one) for one in some]
+    for op, length, one in todo[part::parts]:
         try:
-            one.call()(*operands(one.length, 4))
+            (one.call() if one else reference(op))(*operands(length, 4))
             torch.cuda.synchronize()
         except Exception as error:
-            print(one.op, one.length, one.label, type(error).__name__, str(error)[:200], flush=True)
+            print(op, length, one and one.label, type(error).__name__, str(error)[:200], flush=True)
 
 
 def timed(calls: dict[str, Callable[[], Any]], flush: Any) -> dict[str, float]:
@@ -181,7 +204,7 @@ def run(path: Path, only: list[str]) -> None:
         exact = reference(op)(*given)
         calls: dict[str, Callable[[], Any]] = {
             "copy": functools.partial(target.copy_, given[0]),
-            "plan": functools.partial(reference(op), *given),
+            "triton": functools.partial(reference(op), *given),
         }
         differ: dict[str, int] = {}
         for one in some:
@@ -205,18 +228,50 @@ def run(path: Path, only: list[str]) -> None:
                 print(f"  {share:.3f} {name} {differ.get(name, '')}", flush=True)
 
 
+def choose(files: list[Path], path: Path) -> None:
+    """The fastest setting of each length in the files."""
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"plans": {}}
+    for file in files:
+        run = json.loads(file.read_text(encoding="utf-8"))
+        kept |= {name: run[name] for name in ("device", "date", "versions")}
+        for row in run["rows"]:
+            plans = dict(kept["plans"].get(row["op"], [])) | {row["length"]: _fastest(row)}
+            kept["plans"][row["op"]] = sorted(map(list, plans.items()))
+    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def _fastest(row: dict[str, Any]) -> list[int] | None:
+    """Its plan, if it is faster than the kernel in Triton; a norm's also has to have the same bits."""
+    right = {
+        label: share
+        for label, share in row["of_copy"].items()
+        if "threads=" in label and (row["op"] == "softmax" or row["differ"][label] == 0)
+    }
+    best = max(right, key=right.__getitem__, default=None)
+    if best is None or right[best] < GAIN * row["of_copy"]["triton"]:
+        return None
+    _, *fields = map(int, re.findall(r"\d+", best))
+    return [*fields, int("narrow" not in best), int("streamed" in best)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     steps = parser.add_subparsers(dest="step", required=True)
     step = steps.add_parser("compile")
     step.add_argument("part", type=int)
     step.add_argument("parts", type=int)
+    step.add_argument("--only", nargs="+", default=[])
     step = steps.add_parser("time")
     step.add_argument("--output", type=Path, required=True)
     step.add_argument("--only", nargs="+", default=[])
+    step = steps.add_parser("choose")
+    step.add_argument("files", type=Path, nargs="+")
+    step.add_argument("--output", type=Path, required=True)
     given = parser.parse_args()
-    if given.step == "compile":
-        compile_part(given.part, given.parts)
+    if given.step == "choose":
+        choose(given.files, given.output)
+    elif given.step == "compile":
+        compile_part(given.part, given.parts, given.only)
     else:
         run(given.output, given.only)
 

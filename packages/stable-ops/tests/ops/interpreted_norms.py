@@ -44,6 +44,10 @@ def special(length, dtype):
     x[9] += 10000 if dtype == torch.float32 else 1000
     x[10, 0] -= 1000
     x[11, ::2], x[11, 1::2] = 2.0, -4.0
+    # A mean that numbers are equal to.
+    x[12] = 3
+    x[12, : length // 4] = 4
+    x[12, length // 4 : 2 * (length // 4)] = 2
     return x
 
 

@@ -43,6 +43,8 @@ _FAR = tl.constexpr(4096.0)
 _LIFT = tl.constexpr(32.0)
 # and e^-108 of the peak, 2^-155.8, is as good as nothing: the formats do not have half of a million times it.
 _LOWEST = tl.constexpr(-108.0)
+# Makes normal numbers of all `raised_powers` that matter.
+_RAISED = tl.constexpr(16.0)
 
 
 @triton.jit
@@ -136,6 +138,17 @@ def powers(x, slope, reference):
     Of e^x that is off by a factor which all x have in common, by |x - peak| 2^-26, and by |t| 2^-24.5.
     """
     return tl.exp2(tl.fma(x, slope, -reference))
+
+
+@triton.jit
+def raised_powers(x, peak):
+    """2^(x slope - shift + 16) as `powers`, for a whole shift that makes 2^15.5 to 2^16.5 of the peak.
+
+    A power below 2^-126 is nothing: relative to the peak that is less than half of the least bfloat16.
+    """
+    slope = slope_of(peak)
+    shift = tl.fma(peak, slope, _INTEGER) - _INTEGER
+    return tl.exp2(tl.fma(x, slope, _RAISED - shift))
 
 
 @triton.jit

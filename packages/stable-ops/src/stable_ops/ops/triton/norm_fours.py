@@ -15,6 +15,7 @@ from stable_ops.ops.triton.exchange import as_double, publish, ticket, words
 from stable_ops.ops.triton.norm_filter import results, split
 from stable_ops.ops.triton.norm_steps import (
     is_far,
+    mean_of,
     root_of,
     slow_rows,
     sum_rows,
@@ -113,7 +114,8 @@ def in_fours(
     root, unit, factor, rational = root_of(first, second, n, EPS, CENTRE)
     w = tl.load(w_ptr.to(fours) + column, mask=filled, other=0) if SCALE else tl.zeros([1, BLOCK], tl.int64)
     b = tl.load(b_ptr.to(fours) + column, mask=filled, other=0) if SHIFT else tl.zeros([1, BLOCK], tl.int64)
-    y = results(x, w, b, c, first * one_over_n, factor, dtype, OFFSET, CENTRE, TWICE, SCALE, SHIFT)
+    mean = mean_of(first, n, one_over_n)
+    y = results(x, w, b, c, mean, factor, dtype, OFFSET, CENTRE, TWICE, SCALE, SHIFT)
     tl.store(y_ptr.to(fours) + place, y, mask=inside)
     wrong = there & rational
     if tl.max(wrong.to(tl.int32), axis=0) > 0:

@@ -12,6 +12,7 @@ from stable_ops.ops.triton.norm_steps import (
     OVERFLOW,
     finish_row,
     is_far,
+    mean_of,
     quick,
     read_sums,
     root_of,
@@ -71,7 +72,7 @@ def tiles(
             e = x.to(tl.float64)
         if CENTRE:
             # Where c is 0 the first difference changes nothing.
-            e = (e - c[:, None]) - (first * one_over_n)[:, None]
+            e = (e - c[:, None]) - mean_of(first, n, one_over_n)[:, None]
         y, alarm = quick(e, w, b, factor[:, None], dtype, OFFSET, TWICE, SCALE, SHIFT)
         tl.store(y_ptr + place, y, mask=inside)
         alarm = tl.where(rational[:, None], 1.0, alarm)

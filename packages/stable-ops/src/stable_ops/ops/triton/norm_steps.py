@@ -119,6 +119,13 @@ def sum_rows(first, second, CENTRE: tl.constexpr):
 
 
 @triton.jit
+def mean_of(first, n, one_over_n):
+    """first / n, correctly rounded where it is a float64: a number that equals its mean leaves exactly 0."""
+    near = first * one_over_n
+    return tl.fma(tl.fma(-near, n, first), one_over_n, near)
+
+
+@triton.jit
 def is_far(first, second, n):
     return n * second * _FAR < (_FAR + 1) * first * first
 

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 from stable_ops.ops.triton.norm_filter import results, split
-from stable_ops.ops.triton.norm_steps import is_far, read_sums, root_of, slow_rows, sum_rows
+from stable_ops.ops.triton.norm_steps import is_far, mean_of, read_sums, root_of, slow_rows, sum_rows
 
 
 @triton.jit
@@ -64,7 +64,7 @@ def fours_twice(
             # Those rows alone: a row has the same bits whoever its neighbours are.
             first, second = tl.where(far, more, first), tl.where(far, most, second)
     root, unit, factor, rational = root_of(first, second, n, EPS, CENTRE)
-    mean = first * one_over_n
+    mean = mean_of(first, n, one_over_n)
     for start in range(0, length, BLOCK):
         if not EVEN:
             filled = start + column < length

@@ -13,6 +13,7 @@ from stable_ops.ops.triton.norm_steps import (
     OVERFLOW,
     double,
     is_far,
+    mean_of,
     quick,
     read_sums,
     root_of,
@@ -92,7 +93,7 @@ def in_teams(
         e = x.to(tl.float64)
         if CENTRE:
             # Where c is 0 the first difference changes nothing.
-            e = (e - c[:, None]) - (first * one_over_n)[:, None]
+            e = (e - c[:, None]) - mean_of(first, n, one_over_n)[:, None]
         w = tl.load(w_ptr + column, mask=filled, other=0.0)
         b = tl.load(b_ptr + column, mask=filled, other=0.0)
         y, alarm = quick(e, w, b, factor[:, None], x_ptr.dtype.element_ty, OFFSET, TWICE, SCALE, SHIFT)

@@ -14,6 +14,9 @@ import triton
 
 from mfi_command import BadInput
 from stable_ops.arrays import is_tensor, unwrap, without_gradients
+from stable_ops.ops.cuda.plans import norms as clusters
+from stable_ops.ops.cuda.rows import available
+from stable_ops.ops.cuda.rows import norms as in_clusters
 from stable_ops.ops.triton import exchange, norm_fours, norm_rows, norm_streams, norm_teams
 from stable_ops.ops.triton.launch import Launch
 from stable_ops.ops.triton.norm_plan import INTERPRETED, Plan, plan
@@ -77,14 +80,16 @@ def _call(
         torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
     )
     fours = _in_fours(length, kinds, offset, twice)
+    form = {"centre": centre, "twice": twice, "scale": not kinds[3], "shift": not kinds[4]}
+    if fours and available(device) and (shared := clusters(length, centre=centre)):
+        return in_clusters(
+            shared, length, device, bf16=kinds[0] == torch.bfloat16, eps=float(eps), offset=offset, **form
+        )
     chosen = plan(length, centre=centre, processors=processors, fours=fours)
     constants = {
         "EPS": float(eps),
         "OFFSET": offset,
-        "CENTRE": centre,
-        "TWICE": twice,
-        "SCALE": not kinds[3],
-        "SHIFT": not kinds[4],
+        **{name.upper(): value for name, value in form.items()},
     }
     return launched(chosen, length, device, processors, constants)
 

@@ -16,6 +16,7 @@ from mfi_command import BadInput
 from stable_ops.arrays import is_tensor, without_gradients
 from stable_ops.ops.sampling.draw import settle
 from stable_ops.ops.sampling.settings import ALL, Settings, read_settings, refuse_row
+from stable_ops.ops.triton.launch import Launch
 from stable_ops.ops.triton.rows import on_device_of
 from stable_ops.ops.triton.sampling_rows import STATE, bracket, collect, conclude, plan, survey
 from stable_ops.ops.triton.sampling_search import POINTS
@@ -109,10 +110,20 @@ def _whole_rows(task: _Task, *, left: bool) -> None:
     threads = min(512, max(128, 1 << (-(-n // 4) - 1).bit_length()))
     height = 1 if n <= 4 * threads else 4
     few = torch.empty(draws, 2 * FEW + 1, dtype=torch.int64, device=task.rows.device)
-    whole_row[(draws,)](
-        task.rows, task.rows.stride(0), n, task.size, task.begin, task.packed, few, task.tokens, task.status,
-        task.per_row, task.own_stream, left, FEW, height, threads, num_warps=threads // 32,
-    )  # fmt: skip
+    stride = task.rows.stride(0)
+    kinds = (task.rows.dtype, task.rows.device, task.rows.data_ptr() % 16, stride == 1, stride % 16)
+    start = _whole(kinds, task.per_row, task.own_stream, left, height, threads)
+    start(draws, task.rows, stride, n, task.size, task.begin, task.packed, few, task.tokens, task.status)
+
+
+@lru_cache(maxsize=256)
+def _whole(
+    kinds: tuple[Any, ...], per_row: bool, own_stream: bool, left: bool, height: int, threads: int
+) -> Launch:
+    """`kinds`, on which what Triton compiles depends, only tells kernels apart."""
+    constants = {"PER_ROW": per_row, "OWN_STREAM": own_stream, "LEFT": left}
+    shape = {"FEW": FEW, "HEIGHT": height, "THREADS": threads}
+    return Launch(whole_row, warps=threads // 32, **constants, **shape)
 
 
 def _share_rows(task: _Task, sizes: Sizes) -> None:
@@ -169,7 +180,18 @@ def _pack(
 @lru_cache(maxsize=256, typed=True)
 def _packed_alike(device: Any, *values: Any) -> Any:
     """One row of options for all; the kernels only read it, so calls may share it."""
-    return _table(read_settings((), **dict(zip(_COLUMNS, values, strict=True)))).to(device)
+    *filters, seed, offset = values
+    if not (type(seed) is type(offset) is int and 0 <= min(seed, offset) <= max(seed, offset) < 2**63):
+        read_settings((), **dict(zip(_COLUMNS, values, strict=True)))  # says what is wrong with them
+    row = _filters(*filters).copy()
+    row[0, -2:] = seed, offset
+    return torch.from_numpy(row).to(device)
+
+
+@lru_cache(maxsize=256, typed=True)
+def _filters(*values: Any) -> Any:
+    """A row of options with these filters: seeds and offsets change with every call, these seldom do."""
+    return _table(read_settings((), **dict(zip(_COLUMNS, values, strict=False)))).numpy()
 
 
 def _table(settings: Settings) -> Any:

@@ -12,6 +12,9 @@ from typing import Any
 import torch
 import triton
 
+from stable_ops.ops.cuda.plans import softmax as clusters
+from stable_ops.ops.cuda.rows import available
+from stable_ops.ops.cuda.rows import softmax as in_clusters
 from stable_ops.ops.triton import exchange
 from stable_ops.ops.triton.launch import Launch
 from stable_ops.ops.triton.rows import last, on_device_of
@@ -55,7 +58,10 @@ def _rows(x: Any, axis: int, op: int) -> Any:
 @functools.lru_cache(maxsize=1024)
 def _call(length: int, op: int, dtype: Any, device: Any, many: bool) -> Callable[[Any, Any, int], None]:
     """What computes any number of rows of that length; `many` only tells kernels apart."""
-    chosen = plan(length, op, wide=dtype == torch.float32, processors=_processors(device))
+    if op == SOFTMAX.value and dtype == torch.bfloat16 and available(device) and (shared := clusters(length)):
+        return in_clusters(shared, length, device)
+    wide, quick = dtype == torch.float32, dtype == torch.bfloat16
+    chosen = plan(length, op, wide=wide, processors=_processors(device), quick=quick)
     return launched(chosen, length, op, dtype, device)
 
 

@@ -50,14 +50,17 @@ class Plan:
     programs: int = 0
 
 
-def plan(length: int, op: int, *, wide: bool, processors: int) -> Plan:
-    """The launch for rows of that length on a device with so many multiprocessors."""
+def plan(length: int, op: int, *, wide: bool, processors: int, quick: bool = False) -> Plan:
+    """The launch for rows of that length on a device with so many multiprocessors.
+
+    `quick` if the weights are the device's powers of 2, as those of bfloat16 are.
+    """
     block = max(16, triton.next_power_of_2(length))
     if _INTERPRETED:
         return Plan("whole", block, warps=4, rows=max(1, 1024 // block))
     sums = op == LOGSUMEXP.value
     if block <= (8192 if wide else 16384):
-        tile, warps = _tile(block, op, wide)
+        tile, warps = _tile(block, op, wide, quick)
         return Plan("whole", block, warps, rows=max(1, tile // block))
     size, warps = (4096, 8) if wide else (8192, 4)
     times = max(1, block // (exchange.MOST_PARTS * size))
@@ -74,11 +77,11 @@ def plan(length: int, op: int, *, wide: bool, processors: int) -> Plan:
     return Plan("parts", size * times, warps * times, parts=parts, pairs=True, registers=registers)
 
 
-def _tile(block: int, op: int, wide: bool) -> tuple[int, int]:
+def _tile(block: int, op: int, wide: bool, quick: bool) -> tuple[int, int]:
     """Elements of a program at least, and its warps: 16 to 64 elements to a thread, whichever is fastest."""
     if wide:
         return 1024, max(4, block // 512)
-    if op == SOFTMAX.value:
+    if op == SOFTMAX.value and not quick:
         return 4096, 8
     if block <= 512:
         return 1024, 1

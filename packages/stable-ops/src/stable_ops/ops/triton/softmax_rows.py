@@ -3,7 +3,8 @@
 A row is read once: its peak, the weights of its elements, their sum, and out of these its results. For
 float32 (`WIDE`) everything is float64. For 16 bits there are float32 weights (see `exponentials`):
 
-- softmax: weight times 1/sum, 2 * 2^-23.4 + log2(GROUP) 2^-24 + 2^-23 off before the rounding.
+- softmax: weight times 1/sum, in float16 2 * 2^-23.4 + log2(GROUP) 2^-24 + 2^-23 off before the rounding; in
+  bfloat16 with the device's powers, of exponents down to -126, 2^-18.4 off.
 - log_softmax: (x - peak) - log1p(rest), the rest of the sum without its largest term; both are negative, so
   what each of them loses is not amplified.
 - logsumexp: peak + log(sum), with weights of which only an absolute error matters; where the result is so
@@ -28,6 +29,7 @@ from stable_ops.ops.triton.exponentials import (
     quick_log,
     quick_log1p,
     quick_weights,
+    raised_powers,
     reciprocal,
     row_peak,
     row_sum,
@@ -217,6 +219,11 @@ def whole(
             logarithm = tl.where(small, precise_logarithm(x, peak, OP, GROUP), logarithm)
         y = log_probability(x, (peak + peak * 0.0)[:, None], logarithm[:, None], WIDE)
         store(y_ptr + first * length, place, y, inside, dtype, EVEN, WIDE)
+        return
+    if OP == SOFTMAX and dtype == tl.bfloat16:
+        e = raised_powers(x, peak[:, None])
+        share = reciprocal(row_sum(e, GROUP)).to(tl.float32) + peak * 0.0
+        store(y_ptr + first * length, place, e * share[:, None], inside, dtype, EVEN, WIDE)
         return
     e, total, rest = sums(x, peak[:, None], OP, WIDE, GROUP)
     if OP == SOFTMAX:
