@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 from rank_rows import ROWS, WITHOUT_DATA, loaded
-from rank_tables import damage, learned, sampled
+from rank_tables import WEIGHTS, damage, having, learned, sampled
 from scipy.optimize import minimize
 
 from quant_risk_analyzer.agreement import top_decile
 from quant_risk_analyzer.confidence import border_of_worst
+from quant_risk_analyzer.roles import places
 
 CALIBRATION = Path(__file__).parents[1] / "src" / "quant_risk_analyzer" / "calibration.json"
 SCORES = {"random tokens": "random tokens", "own samples": "own samples", "calibration text": "text"}
@@ -75,19 +76,19 @@ def place_lines(models: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
     Fitted on the zoo alone: every other model judges.
     """
     zoo = [model for model in models if model.get("recipe")]
-    return {tier: _line(zoo, tier) for tier in WITHOUT_DATA}
+    return {tier: _line(having(zoo, tier), tier) for tier in WITHOUT_DATA}
 
 
 def _line(models: list[dict[str, Any]], score: str) -> tuple[float, float]:
-    places, off = [], []
+    at, off = [], []
     for model in models:
         for kind in FORMATS:
             truth, found = damage(model, kind), sampled(model, score, kind)
-            for place, name in zip(np.linspace(0, 1, len(found)), found, strict=True):
+            for place, name in zip(places(list(found)), found, strict=True):
                 if truth[name] > LEAST_KL and found[name] > 0:
-                    places.append(place)
+                    at.append(place)
                     off.append(np.log(truth[name] / found[name]))
-    slope, intercept = np.polyfit(places, off, 1)
+    slope, intercept = np.polyfit(at, off, 1)
     return float(intercept), float(slope)
 
 
@@ -103,8 +104,7 @@ def risks(model: dict[str, Any], tier: str, kind: str, known: Constants) -> dict
     """What `rate` would say in this tier."""
     if tier != "weights only":
         found, (intercept, slope) = sampled(model, SCORES[tier], kind), known.places.get(tier, (0.0, 0.0))
-        places = np.linspace(0, 1, len(found))
-        factors = np.exp(intercept + slope * places)
+        factors = np.exp(intercept + slope * np.array(places(list(found))))
         return {name: float(factor * found[name]) for name, factor in zip(found, factors, strict=True)}
     table = known.table
     error = sampled(model, "weight relative error", kind)
@@ -152,10 +152,11 @@ def logistic(rows: np.ndarray[Any, Any]) -> tuple[float, float]:
 def main() -> None:
     """Fit, judge, print, write."""
     source, target = map(Path, sys.argv[1:] or (ROWS, CALIBRATION))
-    fit, judge = split(loaded(source))
+    halves = fit, judge = split(loaded(source))
     constants = Constants(weight_table(fit), place_lines(fit))
     tiers = {}
     for tier in ("weights only", *SCORES):
+        fit, judge = (having(models, SCORES.get(tier, WEIGHTS)) for models in halves)
         known, unseen = samples(fit, tier, constants), samples(judge, tier, constants)
         intercept, slope = logistic(known)
         chance = 1 / (1 + np.exp(-(intercept + slope * unseen[:, 0])))
@@ -194,6 +195,7 @@ def main() -> None:
             "models_judged": len(judge),
         }
         print(tier, json.dumps(tiers[tier]))
+    fit, judge = halves
     absolute = _absolute(judge, constants)
     print("grades by risk:", json.dumps(absolute))
     result = {
@@ -217,7 +219,7 @@ def _absolute(models: list[dict[str, Any]], known: Constants) -> dict[str, Any]:
         pairs = np.array(
             [
                 (risk, damage(model, kind)[name])
-                for model in models
+                for model in having(models, SCORES[tier])
                 for kind in FORMATS
                 for name, risk in risks(model, tier, kind, known).items()
             ]

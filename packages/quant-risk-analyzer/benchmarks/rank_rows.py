@@ -1,7 +1,10 @@
 """The rows of the study in one table: measured KL and every score, for each model, layer and format.
 
-Run: python rank_rows.py STUDY [OUTPUT.csv]
+Run: python rank_rows.py STUDY [OUTPUT.csv] [--earlier ROWS.csv]
      (STUDY: the folder that rank_study.py and encoder_study.py filled)
+
+`--earlier` adds the models of a table that was written when `rate` drew its own samples in four rounds for
+all positions at once: those scores keep that name.
 
 Beside the table `OUTPUT.models.json` holds what belongs to a model: recipe, loss, device, date. Numbers have
 seven digits. `rank_tables.py` and `calibrate.py` read either this table or the folder.
@@ -9,14 +12,15 @@ seven digits. `rank_tables.py` and `calibrate.py` read either this table or the 
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 ROWS = Path(__file__).resolve().parent / "results" / "rank_rows.csv"
 FIXED = ("model", "layer", "role", "shape", "format", "kl", "kl_stderr")
+FOUR_ROUNDS = "own samples in four rounds"
 WITHOUT_DATA = ("own samples", "random tokens")
 ABOUT = (
     *("model", "family", "recipe", "formats", "loss", "training_loss", "tokens"),
@@ -88,10 +92,27 @@ def _score(scores: dict[str, dict[str, float]], name: str) -> dict[str, float]:
     return half or scores.get(name, {})
 
 
+def earlier(table: Path, known: set[str]) -> list[dict[str, Any]]:
+    """The trained models of an earlier table that are not known, their own samples renamed."""
+    models = [each for each in loaded(table) if each["recipe"] and each["model"] not in known]
+    for model in models:
+        for layer in model["layers"]:
+            layer["scores"][FOUR_ROUNDS] = layer["scores"].pop("own samples")
+    return models
+
+
 def main() -> None:
     """Read a study's folder, write its table."""
-    table = Path(sys.argv[2]) if len(sys.argv) > 2 else ROWS
-    print(f"{written(loaded(Path(sys.argv[1])), table)} rows, {table.stat().st_size / 1e6:.2f} MB in {table}")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("study", type=Path)
+    parser.add_argument("output", type=Path, nargs="?", default=ROWS)
+    parser.add_argument("--earlier", type=Path)
+    options = parser.parse_args()
+    models = loaded(options.study)
+    if options.earlier:
+        models += earlier(options.earlier, {model["model"] for model in models})
+    count, table = written(models, options.output), options.output
+    print(f"{count} rows, {table.stat().st_size / 1e6:.2f} MB in {table}")
 
 
 if __name__ == "__main__":

@@ -89,6 +89,7 @@ def interval(values: list[float]) -> dict[str, float]:
     means = data[generator.integers(0, len(data), (DRAWS, len(data)))].mean(1)
     low, high = np.quantile(means, [0.025, 0.975])
     return {
+        "models": len(data),
         "mean": float(data.mean()),
         "low": float(low),
         "high": float(high),
@@ -142,6 +143,14 @@ def figures(models: list[dict[str, Any]], score: str, kind: str) -> dict[str, di
     return {name: interval(values) for name, values in agreements(models, score, kind).items()}
 
 
+def having(models: list[dict[str, Any]], score: str) -> list[dict[str, Any]]:
+    """The models that have a score; what is computed from others all have."""
+    name = score.removesuffix(AS_SAMPLED)
+    if name in (WEIGHTS, ROLE_TABLE):
+        return models
+    return [model for model in models if name in model["layers"][0]["scores"]]
+
+
 def border_gap(model: dict[str, Any], kind: str) -> float:
     """By how much the last layer of the truly worst tenth is worse than the next one, a fraction."""
     ordered = sorted(damage(model, kind).values(), reverse=True)
@@ -161,13 +170,12 @@ def tables(models: list[dict[str, Any]]) -> dict[str, Any]:
     for group, members in groups(models).items():
         if not members:
             continue
-        every = [set(model["layers"][0]["scores"]) for model in members]
-        common = set.intersection(*every)
-        scores = [name for name in members[0]["layers"][0]["scores"] if name in common]
-        scores += [each + AS_SAMPLED for each in WITHOUT_DATA if each in common]
+        every = dict.fromkeys(name for model in members for name in model["layers"][0]["scores"])
+        scores = [*every, *(each + AS_SAMPLED for each in WITHOUT_DATA if each in every)]
         scores += [WEIGHTS, ROLE_TABLE]
         found[group] = {
-            kind: {score: figures(members, score, kind) for score in scores} for kind in members[0]["formats"]
+            kind: {score: figures(having(members, score), score, kind) for score in scores}
+            for kind in members[0]["formats"]
         }
     return found
 
@@ -199,6 +207,7 @@ def main() -> None:
             "training_loss": model.get("training_loss"),
             "recipe": model.get("recipe"),
             "tokens": model["tokens"],
+            "device": model["device"],
             "border_gap": {kind: border_gap(model, kind) for kind in model["formats"]},
         }
         for model in models

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import multiprocessing
 import os
 import platform
 import resource
@@ -157,7 +158,12 @@ def main() -> None:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "config.json").exists():
-            write(CONFIGS[options.kind], folder)
+            # In a process of its own: the peak of a child begins with that of its parent.
+            job = multiprocessing.get_context("spawn").Process(
+                target=write, args=(CONFIGS[options.kind], folder)
+            )
+            job.start()
+            job.join()
         known = json.loads(options.output.read_text()) if options.output.exists() else {}
         known[options.kind] = {
             "date": str(date.today()),

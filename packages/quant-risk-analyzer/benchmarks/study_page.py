@@ -20,6 +20,7 @@ PAGE = PACKAGE.parents[1] / "docs" / "tools" / "quant-risk-analyzer" / "study.md
 OURS = {
     "text": "**32 texts**",
     "own samples": "**no data (own samples)**",
+    "own samples in four rounds": "no data (own samples in four rounds)",
     "random tokens": "**no data (random tokens)**",
     "own samples, as sampled": "no data (own samples), as sampled",
     "random tokens, as sampled": "no data (random tokens), as sampled",
@@ -72,12 +73,17 @@ def page(results: dict[str, Any]) -> str:
         "is off its grid, and so are int3 and fp8. The encoder has no next token: its damage is the "
         "change of the "
         "softmax over its similarities to 256 other sentences.",
-        f"Measured on {study['device']}, torch {study['torch']}, {study['date']}; the encoder on a CPU.",
+        f"Measured on {study['device']}, torch {study['torch']}, {study['date']}; "
+        + ", ".join(f"{each['model']}: {each['device']}" for each in models if not each["recipe"])
+        + f". Tokens of the damage: {_range(trained)} in the zoo, "
+        + ", ".join(f"{each['tokens']} ({each['model']})" for each in models if not each["recipe"])
+        + ".",
         "**Scores**: in these tables the scores of other tools are their formulas written again on the same "
         "rounding errors (`peers.py`); the next section has the tools themselves and how well the formulas "
         "stand for them. Without data the risk has factors for the places of the layers, fitted on half of "
-        "the zoo's families as the chances are; the rows `as sampled` are without them. Recall: how many of "
-        "the truly worst tenth of a model's layers are in the "
+        "the zoo's families as the chances are; the rows `as sampled` are without them. "
+        "Models of an earlier run of the study have own samples in four rounds for all positions at once, as "
+        "`rate` drew them then. Recall: how many of the truly worst tenth of a model's layers are in the "
         "predicted worst tenth. In brackets the 95 % interval by drawing models anew. The rows behind the "
         "tables, layer by layer, are `results/rank_rows.csv`: `rank_tables.py` computes the tables from "
         "them.",
@@ -90,6 +96,12 @@ def page(results: dict[str, Any]) -> str:
         *scans(results),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _range(models: list[dict[str, Any]]) -> str:
+    """The least and the largest number of tokens, or the one that all have."""
+    found = sorted({each["tokens"] for each in models})
+    return " to ".join(map(str, dict.fromkeys((found[0], found[-1]))))
 
 
 def _groups(tables: dict[str, Any], borders: dict[str, dict[str, float]]) -> list[str]:
@@ -106,7 +118,7 @@ def _groups(tables: dict[str, Any], borders: dict[str, dict[str, float]]) -> lis
             for score, label in {**OURS, **PEERS}.items():
                 cells = [kinds[kind].get(score, {}).get(figure) for kind in shown]
                 if all(cell is not None for cell in cells):
-                    lines.append(f"| {label} | " + " | ".join(map(_cell, cells)) + " |")
+                    lines.append(f"| {label}{_of(cells, group)} | " + " | ".join(map(_cell, cells)) + " |")
             parts.append("\n".join(lines))
         if group in borders:
             gaps = ", ".join(f"{gap:.1%} ({FORMATS[kind]})" for kind, gap in borders[group].items())
@@ -125,6 +137,11 @@ def _heading(figure: str) -> str:
     }[figure]
 
 
+def _of(cells: list[dict[str, float]], group: str) -> str:
+    """How many models a mean is of."""
+    return f", {cells[0].get('models', 0):.0f} models" if group == "zoo" else ""
+
+
 def _cell(found: dict[str, float]) -> str:
     if found["mean"] != found["mean"]:
         return "-"
@@ -135,14 +152,15 @@ def _calibration(found: dict[str, Any]) -> list[str]:
     fitted, judged = found["fitted_on"], found["judged_on"]
     lines = [
         "| tier | Brier score | of the base rate | C: truly in the worst tenth | A: truly in it | "
-        "measured damage in the 95 % interval |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "measured damage in the 95 % interval | models: fitted, judged |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for tier, each in found["tiers"].items():
         lines.append(
             f"| {tier} | {each['brier']:.3f} | {each['brier_of_base_rate']:.3f} | "
             f"{_share(each['share_in_c'], each['layers_in_c'])} | "
-            f"{_share(each['share_in_a'], each['layers_in_a'])} | {each['coverage']:.1%} |"
+            f"{_share(each['share_in_a'], each['layers_in_a'])} | {each['coverage']:.1%} | "
+            f"{each['models_fitted']}, {each['models_judged']} |"
         )
     risk = [
         "| tier | A | of them A, B, C when measured | B | A, B, C | C | A, B, C |",

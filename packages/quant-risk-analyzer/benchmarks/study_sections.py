@@ -38,7 +38,8 @@ def real_tools(results: dict[str, Any]) -> list[str]:
             f"Made by `peers_real.py` on {found['date']} ({found['device']}, with other work beside it; "
             f"{versions}); the damage was measured on {found['measured_on']}. Every tool got the same 32 "
             "texts where it takes any, and Model Optimizer one layer a group and one format a call; ours "
-            "without data is as sampled. In brackets the 95 % interval by drawing layers anew.",
+            "without data is of four rounds of sampling. In brackets the 95 % interval by drawing layers "
+            "anew.",
             "\n".join(lines),
         ]
     return parts
@@ -78,31 +79,30 @@ def without_data(results: dict[str, Any]) -> list[str]:
         f"zoo's families choose, by the sum of the two correlations over the formats. Best is "
         f"'{found['best']}', which leads the plain own samples by {found['lead']['mean']:.3f} "
         f"[{found['lead']['low']:.3f}, {found['lead']['high']:.3f}]; the plain ones cost the least and stay "
-        f"unless the interval lies above 0. Chosen: **{found['chosen']}**. The tables are of all other "
-        "models: scores as sampled, without the factors for the places of the layers. "
+        f"unless the interval lies above 0. Chosen: **{found['chosen']}**. The table is of the other "
+        "models of the zoo: scores as sampled, without the factors for the places of the layers. "
         "A window has 64 tokens where no number says otherwise, and its first token is drawn uniformly; "
         "`from the middle` leaves 32 tokens out that were written before it. 8192 tokens, 4 label draws. In "
-        "brackets the 95 % interval by drawing models, or the layers of one model, anew.",
+        "brackets the 95 % interval by drawing models anew.",
         f"Made by `rank_study.py` and `ways_tables.py` on {found['date']} ({found['device']}, torch "
         f"{found['torch']}).",
     ]
-    shown = sorted(found["merit"], key=lambda way: -found["merit"][way])
-    for group, models in found["judged_on"].items():
-        if group == "chosen on":
-            continue
-        title = f"{len(models)} models of the zoo" if group == "zoo" else group
-        lines = [
-            f"| {title}: all layers / within role / worst tenth found | {' | '.join(FORMATS.values())} |",
-            "| --- |" + " --- |" * len(FORMATS),
-        ]
-        for way in ("text", *shown):
-            if group in found["tables"][way]:
-                cells = [_three(found["tables"][way][group][kind]) for kind in FORMATS]
-                label = "32 texts" + way.removeprefix("text") if way.startswith("text") else way
-                lines.append(f"| {label} | {' | '.join(cells)} |")
-        if len(lines) > 2:
-            parts.append("\n".join(lines))
-    return parts
+    members, tables = found["judged_on"]["zoo"], found["tables"]
+    trials = (", geometric mean", ", half of the tokens")
+    shown = [
+        way
+        for way in sorted(found["merit"], key=lambda way: -found["merit"][way])
+        if not way.endswith(trials) or way.startswith(tuple(found["chosen"] + trial for trial in trials))
+    ]
+    lines = [
+        f"| {len(members)} other models of the zoo: all layers / within role / worst tenth found | "
+        f"{' | '.join(FORMATS.values())} |",
+        "| --- |" + " --- |" * len(FORMATS),
+    ]
+    for way in ("text", *shown):
+        cells = [_three(tables[way]["zoo"][kind]) for kind in FORMATS]
+        lines.append(f"| {'32 texts' if way == 'text' else way} | {' | '.join(cells)} |")
+    return [*parts, "\n".join(lines)]
 
 
 def _three(found: dict[str, dict[str, float]]) -> str:
@@ -159,6 +159,12 @@ def scans(results: dict[str, Any]) -> list[str]:
             "process and several give the same answer.",
             "\n".join(lines),
         ]
+    for name, found in results.get("scan_speed_h200_host", {}).items():
+        parts.append(
+            f"{name} on the {found['cores']} cores of a machine with a GPU, with other work beside it "
+            f"({found['date']}): {found['serial']['wall_s']:.1f} s by one process, "
+            f"{found['processes']['wall_s']:.1f} s by one for each core."
+        )
     by_turns = results["scan_weightwatcher"]
     ratios = [each["ratio"] for each in by_turns["rounds"]]
     parts.append(

@@ -34,6 +34,15 @@ def test_twenty_models_and_their_ranks(study_page):
         assert found["text"]["worst tenth found"]["mean"] >= 0.80
 
 
+@pytest.mark.parametrize("model", ["reference", "SmolLM2-135M", "all-MiniLM-L6-v2"])
+def test_models_that_the_study_did_not_train(study_page, model):
+    for found in study_page.loaded()["rank_study"]["tables"][model].values():
+        assert found["own samples"]["overall"]["mean"] >= 0.90
+        assert found["own samples"]["within role"]["mean"] >= 0.55
+        assert found["text"]["within role"]["mean"] >= 0.75
+        assert found["text"]["overall"]["low"] > found["weight squared error"]["overall"]["high"]
+
+
 def test_grades_by_rank_mean_what_they_say(study_page):
     found = study_page.loaded()["calibration"]
     assert not set(found["fitted_on"]) & set(found["judged_on"])

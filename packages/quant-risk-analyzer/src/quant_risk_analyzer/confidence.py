@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from quant_risk_analyzer.roles import places
+
 LEVELS = ("none", "low", "medium", "high")
 OF_TIER = {"weights only": "low", "random tokens": "low", "own samples": "medium", "calibration text": "high"}
 
@@ -81,12 +83,14 @@ def place_factors(names: Sequence[str], tier: str) -> dict[str, float]:
     """What the risk of each layer is multiplied by, for the names of all layers in the order of the model.
 
     What a model reads without data is not text: the first layers look too risky and the last ones not risky
-    enough. The factor is exp(intercept + slope * place) with the place 0 for the first layer and 1 for the
+    enough. The factor is exp(intercept + slope * place) with the place 0 in the first block and 1 in the
     last, fitted on models of the study.
     """
     fit = calibrations()[tier]
-    places = np.linspace(0, 1, len(names)) if len(names) > 1 else np.full(len(names), 0.5)
-    return dict(zip(names, np.exp(fit.place_intercept + fit.place_slope * places).tolist(), strict=True))
+    return {
+        name: math.exp(fit.place_intercept + fit.place_slope * place)
+        for name, place in zip(names, places(names), strict=True)
+    }
 
 
 def border_of_worst(risks: np.ndarray[Any, Any]) -> float:

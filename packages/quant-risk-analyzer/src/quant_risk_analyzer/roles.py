@@ -1,6 +1,8 @@
-"""What a linear layer does in its block, by the last part of its name, across the usual architectures."""
+"""What a linear layer does in its block and where it stands, by its name, across the usual architectures."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from checkpoint_lens.layers import ROLES as LLAMA
 
@@ -45,3 +47,26 @@ def role_of(name: str) -> str:
             "down" if last == "c_proj" or inside == "output" else "up" if inside == "intermediate" else last
         )
     return ROLES.get(last, last)
+
+
+def block_of(name: str) -> int | None:
+    """Number of the block: the first part that is a number, as a list of modules has it, but no expert's."""
+    parts = name.split(".")
+    for before, part in zip(["", *parts], parts, strict=False):
+        if part.isdecimal() and before != "experts":
+            return int(part)
+    return None
+
+
+def places(names: Sequence[str]) -> list[float]:
+    """Where each layer stands: 0 in the first block to 1 in the last, for all names in the model's order.
+
+    A layer before the blocks is at 0, one behind them at 1; without blocks, or with one, all are at 0.5.
+    """
+    blocks = [block_of(name) for name in names]
+    known = sorted({block for block in blocks if block is not None})
+    if len(known) < 2:
+        return [0.5] * len(names)
+    rank = {block: at / (len(known) - 1) for at, block in enumerate(known)}
+    first = next(at for at, block in enumerate(blocks) if block is not None)
+    return [rank[block] if block is not None else float(at > first) for at, block in enumerate(blocks)]
