@@ -130,3 +130,17 @@ def test_rows_that_vanish_beside_eps(form):
     rounded = correctly_rounded(op, x, weight)
     assert rounded.near > 0
     assert int(rounded.wrong(rms_norm(x, weight, form=form)).sum()) == 0
+
+
+@pytest.mark.parametrize("magnitude", [2e3, 1e20, 3e38])
+def test_an_eps_too_small_to_be_seen_decides_a_tie(magnitude):
+    """1 + w is half way between two numbers of bfloat16, and x over the root is less than one."""
+    torch = pytest.importorskip("torch")
+    x = torch.tensor([[magnitude], [-magnitude]]).bfloat16()
+    w = torch.tensor([1.4609375]).bfloat16()
+    tie = 1 + float(w)
+    below = 2.453125
+    assert 2 * tie == below + float(torch.tensor(2.46875).bfloat16())
+    y = rms_norm(x, w, form="gemma")
+    assert y.flatten().tolist() == [below, -below]
+    assert rms_norm(x, w, form="gemma", eps=0.0).flatten().tolist() == [2.46875, -2.46875]

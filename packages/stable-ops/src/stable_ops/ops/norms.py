@@ -218,6 +218,9 @@ def _over_root_mean_square(
         beside = np.flatnonzero(small)
         ratios = x[beside] / np.sqrt(mean_square[beside].astype(np.longdouble) + eps)
     x /= np.sqrt(mean_square + eps)
+    if not wide and eps > 0 and (faint := mean_square[:, 0] * 2.0**-40 > eps).any():
+        # An eps that the sum has lost still makes the quotient smaller, which decides where that is a tie.
+        x[faint] *= 1.0 - 2.0**-53
     return beside, ratios
 
 
