@@ -18,6 +18,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from stable_ops.ops.triton.sampling_lists import append
 from stable_ops.ops.triton.sampling_search import (
     COLDEST,
     HOTTEST,
@@ -229,44 +230,6 @@ def _brackets(points, masses, total, top_p, u):
 
 
 @triton.jit
-def _quarters(x, HEIGHT: tl.constexpr, THREADS: tl.constexpr):
-    """The four neighbours that a thread holds, as four tensors."""
-    even, odd = tl.split(tl.reshape(x, [HEIGHT, THREADS, 2, 2]))
-    first, third = tl.split(even)
-    second, fourth = tl.split(odd)
-    return first, second, third, fourth
-
-
-@triton.jit
-def _append(
-    x, place, low, high, list_ptr, counter_ptr, LIST: tl.constexpr, HEIGHT: tl.constexpr,
-    THREADS: tl.constexpr,
-):  # fmt: skip
-    """Append the elements in [low, high) to a list, in any order; the counter counts even those beyond it."""
-    a, b, c, d = _quarters(x, HEIGHT, THREADS)
-    p, q, r, s = _quarters(place, HEIGHT, THREADS)
-    in_a, in_b = (a >= low) & (a < high), (b >= low) & (b < high)
-    in_c, in_d = (c >= low) & (c < high), (d >= low) & (d < high)
-    at_b = in_a.to(tl.int32)
-    at_c = at_b + in_b.to(tl.int32)
-    at_d = at_c + in_c.to(tl.int32)
-    count = at_d + in_d.to(tl.int32)
-    # One request for the four.
-    start = tl.atomic_add(counter_ptr + tl.zeros_like(count), count, mask=count > 0, sem="relaxed")
-    _put(a, p, start, in_a, list_ptr, LIST)
-    _put(b, q, start + at_b, in_b, list_ptr, LIST)
-    _put(c, r, start + at_c, in_c, list_ptr, LIST)
-    _put(d, s, start + at_d, in_d, list_ptr, LIST)
-
-
-@triton.jit
-def _put(x, place, spot, chosen, list_ptr, LIST: tl.constexpr):
-    fits = chosen & (spot < LIST)
-    tl.store(list_ptr + spot, x.to(tl.int32, bitcast=True), mask=fits)
-    tl.store(list_ptr + LIST + spot, place, mask=fits)
-
-
-@triton.jit
 def bracket(
     pieces, points_ptr, peaks_ptr, masses_ptr, state_ptr, FILTERED: tl.constexpr, LIST: tl.constexpr,
     PIECES: tl.constexpr,
@@ -319,11 +282,11 @@ def collect(
         lists = lists_ptr + draw.to(tl.int64) * 4 * LIST
         counters = counters_ptr + draw * 32
         if FILTERED:
-            _append(x, place, p_low, _HUGE, lists, counters, LIST, HEIGHT, THREADS)
+            append(x, place, p_low, _HUGE, lists, counters, LIST, HEIGHT, THREADS)
         else:
             if tl.load(state + 1) < 1:
-                _append(x, place, p_low, p_high, lists, counters, LIST, HEIGHT, THREADS)
-            _append(x, place, u_low, u_high, lists + 2 * LIST, counters + 16, LIST, HEIGHT, THREADS)
+                append(x, place, p_low, p_high, lists, counters, LIST, HEIGHT, THREADS)
+            append(x, place, u_low, u_high, lists + 2 * LIST, counters + 16, LIST, HEIGHT, THREADS)
         weights = weigh(x, peak, scale)
         whole = of_threads(weights)
         above_p = of_threads(tl.where(x >= p_high, weights, 0.0))
