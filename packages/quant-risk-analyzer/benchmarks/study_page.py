@@ -176,7 +176,8 @@ def _calibration(found: dict[str, Any]) -> list[str]:
         "## Are the chances and the grades right?",
         f"The chance to be in the worst tenth was fitted on {len(fitted)} models and is judged here on "
         f"{len(judged)} others ({', '.join(judged)}). Grades by rank: C from a chance of 0.5 on, A up to "
-        "0.02; `none` where no layer got the grade.",
+        "0.02; `none` where no layer got the grade. The level of the weights alone is that of a model that "
+        "learned for long: most models that the study trained lie below it, and outside its intervals.",
         "\n".join(lines),
         "Grades by risk, at their default limits of 0.001 and 0.01 nats per token, beside the grades "
         "that the "
@@ -198,10 +199,16 @@ def _allocation(results: dict[str, Any]) -> list[str]:
         "weights within "
         "the same bytes. The oracle measured the KL of each layer and format on the calibration text, "
         "one at a "
-        "time; blind mixes are allocations by random risks, the mean of eight. Gap closed: of the "
+        "time; blind mixes are allocations by random risks, their mean. Gap closed: of the "
         "distance from "
         "uniform to the oracle."
     )
+    if "allocation_smollm2" in results:
+        parts.append(
+            "SmolLM2's is made by `allocation_rows.py`: the study's risks and measured KL of int4 per "
+            "channel, scaled to int3, int4 and int5 in groups of 128 by the squared steps, on another "
+            "text than the oracle's, of 512 tokens."
+        )
     for name in sorted(results):
         if name.startswith("allocation"):
             parts += _allocated(results[name])
