@@ -29,7 +29,7 @@ def test_three_times_a_plain_forward_from_two_milliseconds_on():
     large = [r for r in rows if r["plain_ms"] >= LIMIT_MS]
     assert len(large) >= 6
     assert max(r["ratio"] for r in large) <= 3
-    assert all(r["plain_ms"] < r["watched_ms"] < r["audited_ms"] for r in rows)
+    assert all(r["watched_ms"] < r["audited_ms"] for r in rows)
     smallest = min((r for r in rows if r["model"] == "encoder layer"), key=lambda r: r["plain_ms"])
     assert smallest["watched_ms"] > 3 * smallest["plain_ms"], (
         "the manual says that three times is out of reach"
