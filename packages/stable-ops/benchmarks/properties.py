@@ -1,7 +1,8 @@
 """Counts the examples of the property tests: properties.py [--output FILE] [--profile nightly] PLACE ...
 
 Places are numpy, compiled, torch, interpreter and cuda (tests/properties/conftest.py). Runs
-tests/properties/test_operators.py and writes how many examples each operator was given and what failed.
+tests/properties/test_operators.py and writes how many examples each operator was given and what failed; FILE
+keeps what it has of other places.
 """
 
 from __future__ import annotations
@@ -46,10 +47,13 @@ def main() -> None:
     result: dict[str, Any] = {
         "device": device_name(),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        "command": " ".join([*words, "--output FILE", *options.places]),
+        "command": " ".join([*words, "--output FILE", "PLACE ..."]),
         "versions": {name: version(name) for name in ("numpy", "torch", "numba", "hypothesis")},
         "runs": [],
     }
+    if options.output and options.output.is_file():
+        known = json.loads(options.output.read_text(encoding="utf-8"))["runs"]
+        result["runs"] = [one for one in known if one["place"] not in options.places]
     for place in options.places:
         result["runs"].append(run(place, options.profile))
         total = sum(result["runs"][-1]["examples"].values())

@@ -53,3 +53,24 @@ def test_properties():
     total, failed = sum(run["examples"].values()), len(run["failed_tests"])
     line = f"{run['device']}, {run['date']}: {total} examples ({counts}), {failed} test failed"
     assert line in PAGE.read_text(encoding="utf-8")
+
+
+def test_properties_on_a_cpu():
+    run = json.loads((BENCHMARKS / "results" / "properties_cpu.json").read_text(encoding="utf-8"))
+    page = PAGE.read_text(encoding="utf-8")
+    assert {one["place"] for one in run["runs"]} == {"numpy", "compiled", "torch"}
+    for one in run["runs"]:
+        assert min(one["examples"].values()) >= 1000
+        total, failed = sum(one["examples"].values()), len(one["failed_tests"])
+        assert (
+            f"{run['device']}, {run['date']}, {one['place']}: {total} examples, {failed} tests failed" in page
+        )
+
+
+def test_compiled_bits():
+    run = json.loads((BENCHMARKS / "results" / "compiled_bits.json").read_text(encoding="utf-8"))
+    every = {row["op"] for row in run["rows"] if row["outputs"] == 2**32}
+    assert every == {"gelu", "gelu, tanh", "silu"}
+    outputs, differ = (sum(row[name] for row in run["rows"]) for name in ("outputs", "differ"))
+    line = f"{run['device']}, {run['date']}: {outputs:,} outputs, {differ} differ"
+    assert line in PAGE.read_text(encoding="utf-8")
