@@ -76,6 +76,16 @@ def test_what_one_stage_answers_the_next_uses(answered):
     assert answer["plan"]["upper_end"]["servers"] >= answer["plan"]["predicted"]["servers"]
 
 
+def test_a_sum_of_risks_carries_its_interval(answered):
+    answer, _ = answered
+    for name, found in answer["risk"]["summary"]["formats"].items():
+        total = sum(layer["formats"][name]["risk"] for layer in answer["risk"]["layers"])
+        low, high = found["total_damage_low"], found["total_damage_high"]
+        assert low < high
+        assert f"add up to {total:.2g} nats" in answer["risk"]["answer"]
+        assert f"{low:.2g} to {high:.2g}" in answer["risk"]["answer"]
+
+
 def test_throughput_grows_with_the_batch(answered):
     answer, _ = answered
     rates = [item["tokens_per_s"] for item in answer["latency"]["by_batch"]]

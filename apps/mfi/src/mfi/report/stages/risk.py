@@ -64,13 +64,18 @@ def risk_stage(question: Decided, model: CausalLM, tick: Tick) -> Stage:
 
 def _risk_answer(report: RiskReport, formats: Sequence[str]) -> str:
     parts = []
+    sums: Any = report.summary["formats"]
     for name in formats:
         safe, between, risky = (report.graded(grade, format=name) for grade in "ABC")
         part = f"{name}: {len(safe)} of {len(report.layers)} layers are safe"
         if between:
             part += f", {len(between)} cost a little"
         part += f", {len(risky)} would hurt ({_some(risky)})" if risky else ", none would hurt"
-        parts.append(f"{part}; all risks add up to {sum(report.risks(name).values()):.2g} nats per token")
+        found = sums[name]
+        parts.append(
+            f"{part}; all risks add up to {found['total_risk']:.2g} nats per token (measured, at 95 %:"
+            f" {found['total_damage_low']:.2g} to {found['total_damage_high']:.2g})"
+        )
     return ". ".join(parts) + "."
 
 
