@@ -97,6 +97,7 @@ def _write_shard(file: Path, shapes: dict[str, tuple[int, ...]], generator: np.r
 def fresh(folder: Path, executor: str) -> dict[str, float | str]:
     """One scan in a process of its own: its answer, seconds by the clock and of the processors, memory."""
     code = (
+        "import resource\n"
         "import sys\n"
         "from mfi_command.executors import digest\n"
         "from quant_risk_analyzer.weights.scan import scan\n"
@@ -106,6 +107,8 @@ def fresh(folder: Path, executor: str) -> dict[str, float | str]:
         "    print(found.account)\n"
         "    print(found.rated + left == found.parameters)\n"
         "    print(digest(found.to_dict()))\n"
+        "    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)\n"
+        "    print(max(resource.getrusage(each).ru_maxrss for each in whose))\n"
     )
     with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
         script.write(code)
@@ -114,14 +117,15 @@ def fresh(folder: Path, executor: str) -> dict[str, float | str]:
         command = [sys.executable, script.name, folder, executor]
         found = subprocess.run(command, capture_output=True, text=True, check=True)
         seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    account, adds_up, answer = found.stdout.splitlines()
+    # Its own word on its memory: the largest child of this process is whoever wrote the weights.
+    account, adds_up, answer, peak_kib = found.stdout.splitlines()
     return {
         "account": account,
         "adds_up": adds_up,
         "answer": answer,
         "wall_s": seconds,
         "processors_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        "peak_mib": after.ru_maxrss / 1024,
+        "peak_mib": int(peak_kib) / 1024,
     }
 
 

@@ -142,16 +142,18 @@ def scans(results: dict[str, Any]) -> list[str]:
     """Whole checkpoints, weights only, and weightwatcher itself by turns."""
     parts = ["## Weights only: whole checkpoints"]
     lines = [
-        "| checkpoint | GB | parameters | seconds of one processor, for a GB | by the clock, one process | "
-        "peak memory, MiB (promised) |",
+        "| checkpoint | GB | parameters | seconds of one processor, for a GB | by the clock, one process "
+        "/ one for each core | peak memory, MiB (promised) |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, found in results.get("scan_speed", {}).items():
         serial = found["serial"]
         lines.append(
             f"| {name}, {found['date']}, {found['device']} | {found['gigabytes']:.2f} | {serial['account']} "
-            f"| {serial['processors_s']:.1f}, {found['processors_s_per_gb']:.1f} | {serial['wall_s']:.0f} s "
-            f"(other work beside it) | {serial['peak_mib']:.0f} ({found['promised_mib']:.0f}) |"
+            f"| {serial['processors_s']:.1f}, {found['processors_s_per_gb']:.1f} "
+            f"| {serial['wall_s']:.1f} / {found['processes']['wall_s']:.1f} s "
+            f"(load before {found['load_before']:.1f}, {found['cores']} cores) "
+            f"| {serial['peak_mib']:.0f} ({found['promised_mib']:.0f}) |"
         )
     if len(lines) > 2:
         parts += [
