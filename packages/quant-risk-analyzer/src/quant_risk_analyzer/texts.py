@@ -56,6 +56,10 @@ def own_windows(
     uniform number through the rounds, so that after k rounds the first k + 1 tokens are an exact sample, and
     stay; the rest fits its neighbours as far as k rounds carry.
 
+    The same seed gives the same ids only where sums round alike: with another number of threads a draw near a
+    border falls on the other side, and the rest of its window with it. Risks then differ by their sampling
+    error.
+
     Parameters
     ----------
     model
