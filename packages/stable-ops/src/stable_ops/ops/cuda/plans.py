@@ -32,6 +32,7 @@ def _of(op: str, length: int) -> Plan | None:
 
 @functools.cache
 def chosen() -> dict[str, Any]:
+    """By operator the pairs (length, fields of `Plan` or none), shortest first; read once a process."""
     text = (Path(__file__).parent / "plans.json").read_text(encoding="utf-8")
     plans: dict[str, Any] = json.loads(text)["plans"]
     return plans

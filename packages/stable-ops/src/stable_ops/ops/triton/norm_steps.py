@@ -86,6 +86,7 @@ def shorten(small, dtype: tl.constexpr, CUT: tl.constexpr):
 
 @triton.jit
 def worse(a, b):
+    """The larger of two, NaN if either is: the combination of `worst_of`."""
     return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
 
 
@@ -127,6 +128,7 @@ def mean_of(first, n, one_over_n):
 
 @triton.jit
 def is_far(first, second, n):
+    """Whether these sums, plain and of squares, are of numbers so far from 0 that their mean goes first."""
     return n * second * _FAR < (_FAR + 1) * first * first
 
 

@@ -117,6 +117,7 @@ def plus_peak(peak, logarithm):
 
 @triton.jit
 def is_cancelled(y, dtype: tl.constexpr):
+    """Whether a log_softmax is so small that float32 lost digits of it."""
     return tl.abs(y) < (_CANCELLED_BF16 if dtype == tl.bfloat16 else _CANCELLED)
 
 
@@ -172,11 +173,13 @@ def total_exactly(x_ptr, rows, count, length, peak, PIECE: tl.constexpr):
 
 @triton.jit
 def load(x_ptr, place, inside, EVEN: tl.constexpr):
+    """A part of a row; -inf outside, which adds nothing."""
     return tl.load(x_ptr + place) if EVEN else tl.load(x_ptr + place, mask=inside, other=-float("inf"))
 
 
 @triton.jit
 def store(y_ptr, place, y, inside, dtype: tl.constexpr, EVEN: tl.constexpr, WIDE: tl.constexpr):
+    """Results of a part, rounded once: from float64 where WIDE, else from float32."""
     rounded = round_once(y, dtype) if WIDE else y.to(dtype)
     if EVEN:
         tl.store(y_ptr + place, rounded)
